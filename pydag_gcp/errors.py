@@ -1,0 +1,120 @@
+"""Every error that pydag-gcp raises on purpose.
+
+::
+
+    PydagError                     exit code 1
+    ├── DefinitionError            2   also ValueError: the pipeline, its SQL or its files are wrong; nothing ran
+    ├── SettingsError              2   also ValueError: an option, variable or pydag.toml is wrong; nothing ran
+    ├── TargetUnreachable          3   also ConnectionError: the target could not be reached
+    ├── StoreError                 1   also OSError: the metadata database cannot be used
+    ├── LocalCloudError            3   also RuntimeError: the local cloud could not be started
+    ├── TaskError                  1   also RuntimeError: a task failed for a reason it can state
+    │   └── TaskTimeout            1   also TimeoutError
+    └── RunFailed                  1   also RuntimeError: raised by RunResult.raise_for_state
+
+Each says in one line what is wrong, where, and how to mend it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class PydagError(Exception):
+    """The root of the tree.
+
+    Args:
+        what: What is wrong, without a full stop.
+        where: The place, most general part first (see :func:`place`).
+        hint: How to mend it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        self.what = what
+        self.where = where
+        self.hint = hint
+        super().__init__(what, where, hint)
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}; {self.hint}" if self.hint else text
+
+
+class DefinitionError(PydagError, ValueError):
+    """The pipeline, its SQL or a file it names is wrong; nothing ran."""
+
+    exit_code = 2
+
+
+class SettingsError(PydagError, ValueError):
+    """An option, an environment variable or ``pydag.toml`` is wrong; nothing ran."""
+
+    exit_code = 2
+
+
+class TargetUnreachable(PydagError, ConnectionError):
+    """The target's services or its credentials could not be reached."""
+
+    exit_code = 3
+
+
+class StoreError(PydagError, OSError):
+    """The metadata database cannot be read or written."""
+
+    def __str__(self) -> str:  # OSError would format its own arguments
+        return PydagError.__str__(self)
+
+
+class LocalCloudError(PydagError, RuntimeError):
+    """The local cloud could not be started, found or stopped."""
+
+    exit_code = 3
+
+
+class TaskError(PydagError, RuntimeError):
+    """A task failed for a reason it can state.
+
+    Args:
+        what: The reason.
+        transient: Whether the same work may well succeed when it is tried again.
+        where: The place, if it is narrower than the task.
+        hint: How to mend it.
+    """
+
+    def __init__(
+        self, what: str, *, transient: bool = False, where: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.transient = transient
+
+
+class TaskTimeout(TaskError, TimeoutError):
+    """A try was still going when its ``timeout`` had passed."""
+
+
+class RunFailed(PydagError, RuntimeError):
+    """A run ended in another state than ``success``."""
+
+
+def place(
+    *, file: Path | str | None = None, line: int | None = None, task: str | None = None, field: str | None = None
+) -> str:
+    """Name a place the way every message does: ``pipeline.py:12: task 'ingest': field 'region'``."""
+    parts = []
+    if file is not None:
+        parts.append(f"{file}:{line}" if line else str(file))
+    if task is not None:
+        parts.append(f"task {task!r}")
+    if field is not None:
+        parts.append(f"field {field!r}")
+    return ": ".join(parts)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """Suggest the closest known name, as a hint, or None if none is close."""
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else None
