@@ -1,0 +1,250 @@
+"""The DAG: a pipeline's id, tasks, edges and defaults."""
+
+from __future__ import annotations
+
+import graphlib
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from contextvars import Token
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from pydag_gcp.errors import DefinitionError, did_you_mean, place
+from pydag_gcp.operator import Operator, Owner, Source, calling_line, current_dag
+from pydag_gcp.retry import NO_RETRY, Retry
+
+if TYPE_CHECKING:
+    from pydag_gcp.result import RunResult
+
+_DAG_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,199}")
+
+
+class DAG:
+    """A pipeline: ``with DAG("daily") as dag:`` takes in the tasks that are constructed inside.
+
+    Args:
+        dag_id: Unique name: a letter, then letters, digits, ``-`` or ``_`` (at most 200).
+        schedule: A cron expression in UTC; gives runs their default logical date.
+        retry: The retry policy of tasks that have none.
+        params: Names and default values of the parameters that ``--param`` may set; a value given is converted to
+            the type of the default.
+        description: What it is for.
+        max_processors: Most processors that a run of this DAG may hold.
+        on_sigterm: ``detach`` leaves remote jobs running when the process is told to stop, ``cancel`` cancels them.
+
+    Raises:
+        DefinitionError: The id or the schedule is malformed.
+    """
+
+    def __init__(
+        self,
+        dag_id: str,
+        *,
+        schedule: str | None = None,
+        retry: Retry | None = None,
+        params: Mapping[str, Any] | None = None,
+        description: str = "",
+        max_processors: int | None = None,
+        on_sigterm: Literal["detach", "cancel"] = "detach",
+    ) -> None:
+        self.source: Source = calling_line()
+        self.dag_id = dag_id
+        self.schedule = schedule
+        self.retry = retry or NO_RETRY
+        self.params: dict[str, Any] = dict(params or {})
+        self.description = description
+        self.max_processors = max_processors
+        self.on_sigterm = on_sigterm
+        self.tasks: dict[str, Operator] = {}
+        self._upstream: dict[str, dict[str, None]] = {}
+        self._tokens: list[Token[Owner | None]] = []
+        if not isinstance(dag_id, str) or not _DAG_ID.fullmatch(dag_id):
+            raise self.error(f"dag_id must be a letter, then letters, digits, - or _ (at most 200), got {dag_id!r}")
+        if max_processors is not None and max_processors < 1:
+            raise self.error(f"max_processors must be at least 1, got {max_processors}")
+        if schedule is not None:
+            self._check_schedule(schedule)
+
+    def __enter__(self) -> Self:
+        self._tokens.append(current_dag.set(self))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        current_dag.reset(self._tokens.pop())
+
+    @property
+    def file(self) -> Path:
+        """The pipeline file."""
+        return Path(self.source.file)
+
+    @property
+    def upstream(self) -> dict[str, tuple[str, ...]]:
+        """Task id -> ids of its upstreams, both in the order of definition."""
+        return {task_id: tuple(above) for task_id, above in self._upstream.items()}
+
+    def error(self, what: str, *, hint: str | None = None) -> DefinitionError:
+        """Make an error that names the line of this DAG."""
+        return DefinitionError(f"DAG {self.dag_id!r}: {what}", where=self._place(self.source), hint=hint)
+
+    def add(self, task: Operator) -> None:
+        """Take a task in.
+
+        Raises:
+            DefinitionError: Another task has its id.
+        """
+        other = self.tasks.get(task.task_id)
+        if other is not None:
+            where = place(file=task.source.file, line=task.source.line, task=task.task_id)
+            raise DefinitionError(f"another task has this id, defined at line {other.source.line}", where=where)
+        self.tasks[task.task_id] = task
+        self._upstream[task.task_id] = {}
+        object.__setattr__(task, "_dag", self)
+
+    def connect(self, upstream: Operator, downstream: Operator) -> None:
+        """Add an edge: ``downstream`` waits for ``upstream``.
+
+        Raises:
+            DefinitionError: One of them is in another DAG or in none.
+        """
+        for task in (upstream, downstream):
+            if self.tasks.get(task.task_id) is not task:
+                where = place(file=task.source.file, line=task.source.line, task=task.task_id)
+                raise DefinitionError(f"is not in DAG {self.dag_id!r}, so no edge can join it", where=where)
+        self._upstream[downstream.task_id][upstream.task_id] = None
+
+    def retry_of(self, task: Operator) -> Retry:
+        """The policy that holds for a task."""
+        return task.retry or self.retry
+
+    def check(self) -> None:
+        """Check the shape of the graph.
+
+        Raises:
+            DefinitionError: It has no tasks or a cycle, which is printed.
+        """
+        if not self.tasks:
+            raise self.error("has no tasks")
+        sorter = graphlib.TopologicalSorter(self._upstream)
+        try:
+            sorter.prepare()
+        except graphlib.CycleError as error:
+            cycle: list[str] = error.args[1]
+            raise self.error(f"has a cycle: {' -> '.join(cycle)}", hint="remove one of these edges") from None
+
+    def resolve_params(self, given: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Put given values over the defaults, converted to the types of these.
+
+        Raises:
+            DefinitionError: A name is unknown, or a value does not fit.
+        """
+        resolved = dict(self.params)
+        for name, value in (given or {}).items():
+            if name not in self.params:
+                known = f"known: {', '.join(self.params)}" if self.params else "the DAG has no params"
+                raise self.error(f"no param {name!r}", hint=did_you_mean(name, self.params) or known)
+            resolved[name] = self._convert(name, value)
+        return resolved
+
+    def interval(
+        self, logical_date: datetime | None = None, *, now: datetime | None = None
+    ) -> tuple[datetime, datetime]:
+        """Return start and end of the data interval of a run, in UTC; the start is its logical date.
+
+        Without ``logical_date`` it is the last complete interval of the schedule; without a schedule, now.
+        """
+        from cronsim import CronSim
+
+        now = now or datetime.now(UTC)
+        if self.schedule is None:
+            start = _utc(logical_date or now)
+            return start, start
+        if logical_date is not None:
+            start = _utc(logical_date)
+            return start, next(CronSim(self.schedule, start))
+        ticks = CronSim(self.schedule, now + timedelta(seconds=1), reverse=True)
+        end = next(ticks)
+        return next(ticks), end
+
+    def run(
+        self,
+        target: str | None = None,
+        *,
+        max_processors: int | None = None,
+        params: Mapping[str, Any] | None = None,
+        logical_date: datetime | None = None,
+    ) -> RunResult:
+        """Run the DAG and wait for its end.
+
+        Args:
+            target: ``local`` or a GCP project; default: the setting.
+            max_processors: Most processors it may hold.
+            params: Values over the defaults.
+            logical_date: Start of the data interval.
+
+        Raises:
+            DefinitionError: Something is wrong that can be seen before anything runs.
+            SettingsError: The settings contradict themselves or the target.
+            TargetUnreachable: Nothing ran, because the target does not answer.
+        """
+        from pydag_gcp import planner, settings
+        from pydag_gcp.executor import execute
+
+        loaded = settings.load(self.file)
+        plan = planner.plan(self, loaded, target=target, params=params, logical_date=logical_date)
+        return execute(plan, max_processors=max_processors)
+
+    def cli(self) -> NoReturn:
+        """Be the command ``pydag run`` for this DAG: the same options, output and exit codes."""
+        from pydag_gcp.cli import run_dag
+
+        sys.exit(run_dag(self))
+
+    def _check_schedule(self, schedule: str) -> None:
+        from cronsim import CronSim, CronSimError
+
+        try:
+            CronSim(schedule, datetime.now(UTC))
+        except (CronSimError, AttributeError, TypeError) as error:
+            hint = "write five fields, such as '0 6 * * *'"
+            raise self.error(f"schedule {schedule!r} is no cron expression ({error})", hint=hint) from None
+
+    def _convert(self, name: str, value: Any) -> Any:
+        default = self.params[name]
+        kind = type(default)
+        if default is None or isinstance(value, kind):
+            return value
+        adapter: TypeAdapter[Any] = TypeAdapter(kind)
+        try:
+            return (
+                adapter.validate_strings(value)
+                if isinstance(value, str) and kind in _SCALARS
+                else adapter.validate_python(value)
+            )
+        except ValidationError:
+            raise self.error(f"param {name!r}: expected {_SCALARS.get(kind, kind.__name__)}, got {value!r}") from None
+
+    @staticmethod
+    def _place(source: Source) -> str:
+        return place(file=source.file, line=source.line)
+
+
+_SCALARS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    date: "a date",
+    datetime: "a date and time",
+}
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def topological(upstream: Mapping[str, Iterable[str]]) -> list[str]:
+    """Task ids with every upstream before its downstreams."""
+    return list(graphlib.TopologicalSorter(upstream).static_order())

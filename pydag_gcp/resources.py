@@ -1,0 +1,337 @@
+"""What tasks read, write and use: small typed names for tables, objects and clusters.
+
+A resource is a name, not a handle: constructing one talks to nobody. Its one method that does,
+:meth:`Resource.version`, answers the cheapest thing the cloud offers that changes when the data does.
+"""
+
+from __future__ import annotations
+
+import enum
+import fnmatch
+import hashlib
+import re
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pydag_gcp.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from pydag_gcp.gcp import Clients
+
+
+class Unversioned(enum.Enum):
+    """The two answers of :meth:`Resource.version` that are no version."""
+
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+
+
+#: The resource does not exist.
+MISSING: Final = Unversioned.MISSING
+#: It may have changed, nobody can tell; never equal to anything.
+UNKNOWN: Final = Unversioned.UNKNOWN
+
+Version = str | Unversioned
+
+# https://cloud.google.com/resource-manager/docs/creating-managing-projects (domain-scoped ids have a colon)
+_PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{2,61}[a-z0-9]")
+# https://cloud.google.com/bigquery/docs/datasets#dataset-naming
+_DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
+# https://cloud.google.com/bigquery/docs/tables#table_naming, with a partition decorator or a wildcard at the end
+_TABLE = re.compile(r"[^\s`.$*][^`.$*]{0,1022}(?:\$[A-Za-z0-9_]+|\*)?|\*")
+# https://cloud.google.com/storage/docs/buckets#naming
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+# https://cloud.google.com/dataproc/docs/reference/rpc/google.cloud.dataproc.v1#cluster
+_CLUSTER = re.compile(r"[a-z](?:[a-z0-9-]{0,49}[a-z0-9])?")
+_REGION = re.compile(r"[a-z]+-[a-z]+[0-9]+")
+
+
+def is_template(text: str) -> bool:
+    """Tell whether a string still has to be rendered."""
+    return "{{" in text or "{%" in text
+
+
+class Resource(BaseModel):
+    """A named thing that tasks read, write or use.
+
+    Frozen, hashable, equal by value. Every resource is constructed from one string, its name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, name: str | None = None, /, **fields: Any) -> None:
+        key = next(iter(type(self).model_fields))
+        if name is not None:
+            fields = {key: name, **fields}
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or key
+            message = first["msg"].removeprefix("Value error, ")
+            raise DefinitionError(f"{type(self).__name__}: field {field!r}: {message}") from error
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {next(iter(cls.model_fields)): value} if isinstance(value, str) else value
+
+    @abstractmethod
+    def overlaps(self, other: Resource) -> bool:
+        """Tell whether touching one may touch the other. Where that is not known, it may."""
+
+    @abstractmethod
+    def version(self, clients: Clients) -> Version:
+        """Ask the cloud for what changes when the data does; MISSING and UNKNOWN are no versions.
+
+        Raises:
+            google.api_core.exceptions.GoogleAPICallError: The service refused to say.
+        """
+
+
+def _meets(mine: str | None, other: str | None) -> bool:
+    """Tell whether two name parts may be the same; an unstated one may be anything."""
+    return mine is None or other is None or mine == other
+
+
+class Table(Resource):
+    """A BigQuery table, one partition of it (``table$20220131``) or several tables (``events_*``).
+
+    ``Table("dataset.table")``, ``Table("project.dataset.table")`` or, with a default dataset, ``Table("table")``.
+    """
+
+    if TYPE_CHECKING:  # pydantic's own signature knows no positional name
+
+        def __init__(self, table: str, *, shared: bool = False) -> None: ...
+
+    table: str = Field(description="Name: [[project.]dataset.]table, with $partition or * at the end where wanted")
+    shared: bool = Field(default=False, description="Several tasks may append at once (an audit table): no race")
+
+    @field_validator("table")
+    @classmethod
+    def _well_formed(cls, value: str) -> str:
+        value = value.strip("`")
+        if is_template(value):
+            return value
+        parts = value.rsplit(".", 2)
+        patterns = (_PROJECT, _DATASET, _TABLE)[-len(parts) :]
+        if not all(pattern.fullmatch(part) for pattern, part in zip(patterns, parts, strict=True)):
+            raise ValueError(f"expected a table such as 'dataset.table' or 'project.dataset.table', got {value!r}")
+        return value
+
+    def _part(self, index: int) -> str | None:
+        parts = self.table.rsplit(".", 2)
+        return parts[index] if len(parts) >= -index else None
+
+    @property
+    def project(self) -> str | None:
+        """The project, or None if it is the default one."""
+        return self._part(-3)
+
+    @property
+    def dataset(self) -> str | None:
+        """The dataset, or None if it is the default one."""
+        return self._part(-2)
+
+    @property
+    def name(self) -> str:
+        """The table's own name, without project, dataset and partition."""
+        return self.table.rsplit(".", 1)[-1].partition("$")[0]
+
+    @property
+    def partition(self) -> str | None:
+        """The partition id behind ``$``, or None for the whole table."""
+        return self.table.partition("$")[2] or None
+
+    def qualified(self, project: str, dataset: str | None = None) -> Table:
+        """Fill in the defaults.
+
+        Raises:
+            DefinitionError: Neither the name nor the defaults have a dataset.
+        """
+        if (self.dataset or dataset) is None:
+            raise DefinitionError(f"table {self.table!r} has no dataset", hint="write it as 'dataset.table'")
+        last = self.table.rsplit(".", 1)[-1]
+        full = f"{self.project or project}.{self.dataset or dataset}.{last}"
+        return self if full == self.table else Table(full, shared=self.shared)
+
+    def overlaps(self, other: Resource) -> bool:
+        """See :meth:`Resource.overlaps`; a partition overlaps its table and the partitions that it contains."""
+        if not isinstance(other, Table):
+            return False
+        if not (_meets(self.project, other.project) and _meets(self.dataset, other.dataset)):
+            return False
+        if "*" in self.name or "*" in other.name:
+            mine, its = self.name.partition("*")[0], other.name.partition("*")[0]
+            if "*" in self.name and "*" in other.name:
+                return mine.startswith(its) or its.startswith(mine)
+            return its.startswith(mine) if "*" in self.name else mine.startswith(its)
+        if self.name != other.name:
+            return False
+        if self.partition is None or other.partition is None:
+            return True
+        return self.partition.startswith(other.partition) or other.partition.startswith(self.partition)
+
+    def version(self, clients: Clients) -> Version:
+        """Creation time, last-modified time and row count; UNKNOWN for wildcards, views and streaming buffers.
+
+        https://cloud.google.com/bigquery/docs/reference/rest/v2/tables#Table
+        """
+        from google.api_core.exceptions import NotFound
+
+        if "*" in self.name:
+            return UNKNOWN
+        whole = self.qualified(clients.target.project)
+        try:
+            found = clients.bigquery().get_table(whole.table.partition("$")[0], retry=None, timeout=60)  # type: ignore[arg-type]
+        except NotFound:
+            return MISSING
+        if found.table_type != "TABLE" or found.streaming_buffer is not None:
+            return UNKNOWN
+        created = found.created.timestamp() if found.created else 0.0
+        modified = found.modified.timestamp() if found.modified else 0.0
+        return f"{created:.3f}/{modified:.3f}/{found.num_rows}"
+
+    def __str__(self) -> str:
+        return self.table
+
+
+class GCSObject(Resource):
+    """One Cloud Storage object (``gs://bucket/name``), a prefix (ends in ``/``) or a glob (has ``*``, ``?``, ``[``)."""
+
+    if TYPE_CHECKING:  # pydantic's own signature knows no positional name
+
+        def __init__(self, uri: str) -> None: ...
+
+    uri: str = Field(description="gs://bucket/name, gs://bucket/prefix/ or gs://bucket/glob*")
+
+    @field_validator("uri")
+    @classmethod
+    def _well_formed(cls, value: str) -> str:
+        if is_template(value):
+            return value
+        scheme, _, rest = value.partition("://")
+        bucket, _, name = rest.partition("/")
+        if scheme != "gs" or not _BUCKET.fullmatch(bucket) or len(name.encode()) > 1024 or re.search(r"[\r\n]", name):
+            raise ValueError(f"expected an object such as 'gs://bucket/name', got {value!r}")
+        return value
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return self.uri.removeprefix("gs://").partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """The name inside the bucket; empty for the whole bucket."""
+        return self.uri.removeprefix("gs://").partition("/")[2]
+
+    @property
+    def is_glob(self) -> bool:
+        """Whether the name is a pattern."""
+        return any(mark in self.name for mark in "*?[")
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether the name stands for everything below it."""
+        return not self.name or self.name.endswith("/")
+
+    @property
+    def fixed(self) -> str:
+        """The part of the name before the first wildcard: all objects meant begin with it."""
+        return re.split(r"[*?\[]", self.name, maxsplit=1)[0]
+
+    @property
+    def many(self) -> bool:
+        """Whether it may stand for several objects."""
+        return self.is_glob or self.is_prefix
+
+    def overlaps(self, other: Resource) -> bool:
+        """See :meth:`Resource.overlaps`; two patterns overlap if one's fixed part begins with the other's."""
+        if not isinstance(other, GCSObject) or self.bucket != other.bucket:
+            return False
+        if self.many and other.many:
+            return self.fixed.startswith(other.fixed) or other.fixed.startswith(self.fixed)
+        if self.many or other.many:
+            pattern, single = (self, other) if self.many else (other, self)
+            if pattern.is_prefix and not pattern.is_glob:
+                return single.name.startswith(pattern.name)
+            return fnmatch.fnmatchcase(single.name, pattern.name)
+        return self.name == other.name
+
+    def version(self, clients: Clients) -> Version:
+        """The object's generation; for a prefix or glob a hash of sorted (name, generation).
+
+        https://cloud.google.com/storage/docs/metadata#generation-number
+        """
+        from google.api_core.exceptions import NotFound
+
+        bucket = clients.storage().bucket(self.bucket)
+        try:
+            if not self.many:
+                blob = bucket.get_blob(self.name, timeout=60)
+                return MISSING if blob is None else str(blob.generation)
+            blobs = bucket.list_blobs(
+                prefix=self.fixed,
+                match_glob=self.name if self.is_glob else None,
+                fields="items(name,generation),nextPageToken",
+            )
+            found = sorted(f"{blob.name}\0{blob.generation}" for blob in blobs)
+        except NotFound:
+            return MISSING
+        return hashlib.sha256("\n".join(found).encode()).hexdigest() if found else MISSING
+
+    def __str__(self) -> str:
+        return self.uri
+
+
+class Cluster(Resource):
+    """A Dataproc cluster: its name and region."""
+
+    if TYPE_CHECKING:  # pydantic's own signature knows no positional name
+
+        def __init__(self, name: str, *, region: str = "us-central1") -> None: ...
+
+    name: str = Field(description="Cluster name: lower-case letters, digits, hyphens; at most 51")
+    region: str = Field(default="us-central1", description="Region such as us-central1")
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not is_template(value) and not _CLUSTER.fullmatch(value):
+            raise ValueError(f"expected lower-case letters, digits and hyphens (at most 51), got {value!r}")
+        return value
+
+    @field_validator("region")
+    @classmethod
+    def _region(cls, value: str) -> str:
+        if not is_template(value) and not _REGION.fullmatch(value):
+            raise ValueError(f"expected a region such as 'us-central1', got {value!r}")
+        return value
+
+    def overlaps(self, other: Resource) -> bool:
+        """See :meth:`Resource.overlaps`."""
+        return isinstance(other, Cluster) and (self.name, self.region) == (other.name, other.region)
+
+    def version(self, clients: Clients) -> Version:
+        """The cluster's uuid, which a new cluster of the same name does not share."""
+        from google.api_core.exceptions import NotFound
+
+        request = {"project_id": clients.target.project, "region": self.region, "cluster_name": self.name}
+        try:
+            return str(clients.clusters(self.region).get_cluster(request=request, retry=None, timeout=60).cluster_uuid)
+        except NotFound:
+            return MISSING
+
+    def __str__(self) -> str:
+        return f"{self.region}/{self.name}"
+
+
+def normalised(resources: frozenset[Resource], project: str, dataset: str | None = None) -> frozenset[Resource]:
+    """Fill the defaults into every table of a set."""
+    return frozenset(r.qualified(project, dataset) if isinstance(r, Table) else r for r in resources)
+
+
+__all__ = ["MISSING", "UNKNOWN", "Cluster", "GCSObject", "Resource", "Table", "Unversioned", "normalised"]

@@ -1,0 +1,102 @@
+"""When to try again, and which errors are worth it.
+
+A policy is a value on the task (:class:`Retry`); which errors are transient is one table (:func:`is_transient`,
+:func:`is_transient_reason`), with its sources.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+import tenacity
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from pydag_gcp.errors import TaskError
+
+# HTTP: https://cloud.google.com/storage/docs/retry-strategy and https://cloud.google.com/bigquery/docs/error-messages
+_HTTP = frozenset({408, 429, 500, 502, 503, 504})
+# gRPC: https://cloud.google.com/apis/design/errors#error_retries; ABORTED is a conflict that the service asks to repeat
+_GRPC = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "INTERNAL", "UNKNOWN"})
+# BigQuery's `reason`: https://cloud.google.com/bigquery/docs/error-messages
+_REASONS = frozenset({"backendError", "internalError", "jobBackendError", "jobInternalError", "jobRateLimitExceeded",
+                      "rateLimitExceeded", "tableUnavailable", "timeout"})  # fmt: skip
+
+
+def is_transient_reason(reason: str | None) -> bool:
+    """Tell whether BigQuery's ``reason`` of an error, of a call or a job, is worth another attempt."""
+    return reason in _REASONS
+
+
+def _reasons(error: Any) -> list[str]:
+    return [str(e.get("reason")) for e in getattr(error, "errors", None) or [] if isinstance(e, dict)]
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether an error of a client call may pass when the call is sent again.
+
+    A transient error of a submit also means: the service may have accepted it.
+    """
+    from google.api_core.exceptions import GoogleAPICallError, RetryError
+    from google.auth.exceptions import TransportError
+    from requests.exceptions import ChunkedEncodingError, Timeout
+    from requests.exceptions import ConnectionError as RequestsConnectionError
+    from urllib3.exceptions import ProtocolError
+
+    if isinstance(error, TaskError):
+        return error.transient
+    if isinstance(error, RetryError) and error.cause is not None:
+        return is_transient(error.cause)
+    if isinstance(error, GoogleAPICallError):
+        status = getattr(error.grpc_status_code, "name", None)
+        if status is not None:
+            return status in _GRPC
+        return error.code in _HTTP or any(map(is_transient_reason, _reasons(error)))
+    lost = (RequestsConnectionError, Timeout, ChunkedEncodingError, ProtocolError, TransportError, ConnectionError)
+    return isinstance(error, (*lost, TimeoutError))
+
+
+def _seconds(value: Any) -> Any:
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
+
+
+class Retry(BaseModel):
+    """A retry policy: exponential waits with jitter, on tenacity's strategies.
+
+    ``Retry(attempts=3, wait=2)`` tries at most three times, about 2 s and 4 s apart.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    attempts: int = Field(default=3, ge=1, le=1000, description="Tries in all, the first one counted")
+    wait: Seconds = Field(default=1.0, description="Seconds before the second try; doubles with each further one")
+    max_wait: Seconds = Field(default=60.0, description="Longest wait, in seconds")
+    jitter: Seconds = Field(default=1.0, description="Up to so many random seconds are added to each wait")
+    on: tuple[type[BaseException], ...] | None = Field(
+        default=None, description="Errors worth another try; default: transient ones for remote work, any for local"
+    )
+
+    def delay(self, failed: int) -> float:
+        """Seconds to wait after the ``failed``-th try."""
+        state = tenacity.RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
+        state.attempt_number = failed
+        strategy = tenacity.wait_exponential(multiplier=self.wait, max=self.max_wait) + tenacity.wait_random(
+            0, self.jitter
+        )
+        return float(strategy(state))
+
+    def wants(self, error: BaseException, *, transient_only: bool) -> bool:
+        """Tell whether ``error`` is worth another try."""
+        if self.on is not None:
+            return isinstance(error, self.on)
+        return is_transient(error) if transient_only else isinstance(error, Exception)
+
+
+#: A task tries once unless it or its DAG says otherwise.
+NO_RETRY = Retry(attempts=1)
+
+#: How calls to the cloud are sent again, by timer, under the same id: these are no new tries.
+RESEND = Retry(attempts=1000, wait=0.2, max_wait=20, jitter=0.2)

@@ -1,0 +1,201 @@
+"""Which task next: a pure, single-threaded object with no threads, no clock and no I/O.
+
+The caller asks :meth:`Scheduler.ready`, says :meth:`Scheduler.start` and :meth:`Scheduler.finish`, until
+:meth:`Scheduler.done`. A task is ready the moment its trigger rule is met; there are no waves. Given the same calls in
+the same order the answers are the same. Every edge is looked at once: a whole run is O((tasks + edges) log tasks).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pydag_gcp.states import TaskState, TriggerRule
+
+_GOOD = frozenset({TaskState.SUCCESS, TaskState.CACHED})
+_BAD = frozenset({TaskState.FAILED, TaskState.UPSTREAM_FAILED, TaskState.CANCELLED})
+
+
+@dataclass(slots=True)
+class _Node:
+    rule: TriggerRule
+    rank: tuple[float, int]
+    total: int
+    downstream: list[str] = field(default_factory=list)
+    state: TaskState = TaskState.SCHEDULED
+    good: int = 0
+    bad: int = 0
+    skipped: int = 0
+
+    def count(self, upstream: TaskState) -> None:
+        self.good += upstream in _GOOD
+        self.bad += upstream in _BAD
+        self.skipped += upstream is TaskState.SKIPPED
+
+    @property
+    def ended(self) -> bool:
+        """Whether every upstream has."""
+        return self.good + self.bad + self.skipped == self.total
+
+    def verdict(self) -> TaskState | None:
+        """QUEUED: start it; UPSTREAM_FAILED, SKIPPED: it never will; None: not decided yet."""
+        if self.total == 0 or self.rule is TriggerRule.ALWAYS:
+            return TaskState.QUEUED
+        return _RULES[self.rule](self)
+
+
+def _all_success(node: _Node) -> TaskState | None:
+    if node.bad:
+        return TaskState.UPSTREAM_FAILED
+    if not node.ended:  # even if one was skipped: whether another fails must not depend on which ends first
+        return None
+    return TaskState.SKIPPED if node.skipped else TaskState.QUEUED
+
+
+def _all_done(node: _Node) -> TaskState | None:
+    return TaskState.QUEUED if node.ended else None
+
+
+def _one_success(node: _Node) -> TaskState | None:
+    if node.good:
+        return TaskState.QUEUED
+    if not node.ended:
+        return None
+    return TaskState.SKIPPED if node.skipped == node.total else TaskState.UPSTREAM_FAILED
+
+
+def _one_failed(node: _Node) -> TaskState | None:
+    if node.bad:
+        return TaskState.QUEUED
+    return TaskState.SKIPPED if node.ended else None
+
+
+def _none_failed(node: _Node) -> TaskState | None:
+    if node.bad:
+        return TaskState.UPSTREAM_FAILED
+    return TaskState.QUEUED if node.ended else None
+
+
+def _none_failed_min_one_success(node: _Node) -> TaskState | None:
+    if node.ended and node.skipped == node.total:
+        return TaskState.SKIPPED
+    return _none_failed(node)
+
+
+# Airflow decides these the same way: airflow/ti_deps/deps/trigger_rule_dep.py
+_RULES = {
+    TriggerRule.ALL_SUCCESS: _all_success,
+    TriggerRule.ALL_DONE: _all_done,
+    TriggerRule.ONE_SUCCESS: _one_success,
+    TriggerRule.ONE_FAILED: _one_failed,
+    TriggerRule.NONE_FAILED: _none_failed,
+    TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS: _none_failed_min_one_success,
+}
+
+
+class Scheduler:
+    """Orders the tasks of one run.
+
+    Args:
+        upstream: Task id -> ids of its upstreams, acyclic; its order breaks ties.
+        rules: Trigger rules other than ``all_success``.
+        priority: Of two ready tasks the one with the higher priority comes first; default 0.
+
+    Raises:
+        KeyError: An upstream is no task.
+    """
+
+    def __init__(
+        self,
+        upstream: Mapping[str, Iterable[str]],
+        *,
+        rules: Mapping[str, TriggerRule] | None = None,
+        priority: Mapping[str, float] | None = None,
+    ) -> None:
+        rules, priority = rules or {}, priority or {}
+        self._nodes: dict[str, _Node] = {}
+        edges = {task_id: set(above) for task_id, above in upstream.items()}
+        for position, (task_id, above) in enumerate(edges.items()):
+            rank = (-priority.get(task_id, 0), position)
+            self._nodes[task_id] = _Node(rules.get(task_id, TriggerRule.ALL_SUCCESS), rank, len(above))
+        for task_id, above in edges.items():
+            for other in above:
+                self._nodes[other].downstream.append(task_id)
+        self._ready: list[tuple[tuple[float, int], str]] = []
+        self._unfinished = len(self._nodes)
+        for task_id, node in self._nodes.items():
+            if node.verdict() is TaskState.QUEUED:
+                self._queue(task_id)
+
+    def ready(self) -> str | None:
+        """The task to start next, or None if none is ready now."""
+        while self._ready and self._nodes[self._ready[0][1]].state is not TaskState.QUEUED:
+            heapq.heappop(self._ready)
+        return self._ready[0][1] if self._ready else None
+
+    def start(self, task_id: str) -> None:
+        """Say that a ready task has been started.
+
+        Raises:
+            ValueError: It is not ready.
+        """
+        node = self._nodes[task_id]
+        if node.state is not TaskState.QUEUED:
+            raise ValueError(f"task {task_id!r} is {node.state.value}, not ready")
+        node.state = TaskState.RUNNING
+
+    def again(self, task_id: str) -> None:
+        """Say that a started task wants to be started once more; it is ready at once.
+
+        Raises:
+            ValueError: It has not been started.
+        """
+        if self._nodes[task_id].state is not TaskState.RUNNING:
+            raise ValueError(f"task {task_id!r} is {self._nodes[task_id].state.value}, not started")
+        self._queue(task_id)
+
+    def finish(self, task_id: str, state: TaskState) -> list[tuple[str, TaskState]]:
+        """Say how a task ended; return the tasks that end with it because they never start, in order.
+
+        Raises:
+            ValueError: ``state`` is not final, or the task has ended already.
+        """
+        if not state.final or self._nodes[task_id].state.final:
+            raise ValueError(f"task {task_id!r}: {self._nodes[task_id].state.value} -> {state.value}")
+        ended = [(task_id, state)]
+        for name, outcome in ended:  # grows while we go
+            self._nodes[name].state = outcome
+            self._unfinished -= 1
+            for below in self._nodes[name].downstream:
+                self._propagate(below, outcome, ended)
+        return ended[1:]
+
+    def cancel(self) -> list[str]:
+        """End every task that has not been started as ``cancelled``; return them, in order."""
+        waiting = [name for name, node in self._nodes.items() if node.state in (TaskState.SCHEDULED, TaskState.QUEUED)]
+        for name in waiting:
+            self._nodes[name].state = TaskState.CANCELLED
+        self._unfinished -= len(waiting)
+        return waiting
+
+    def done(self) -> bool:
+        """Tell whether every task has ended."""
+        return self._unfinished == 0
+
+    def _queue(self, task_id: str) -> None:
+        node = self._nodes[task_id]
+        node.state = TaskState.QUEUED
+        heapq.heappush(self._ready, (node.rank, task_id))
+
+    def _propagate(self, task_id: str, outcome: TaskState, ended: list[tuple[str, TaskState]]) -> None:
+        node = self._nodes[task_id]
+        node.count(outcome)
+        if node.state is not TaskState.SCHEDULED:
+            return
+        verdict = node.verdict()
+        if verdict is TaskState.QUEUED:
+            self._queue(task_id)
+        elif verdict is not None:
+            node.state = verdict  # so that a second upstream does not end it twice
+            ended.append((task_id, verdict))

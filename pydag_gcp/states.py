@@ -1,0 +1,64 @@
+"""The states of runs and tasks."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RunState(StrEnum):
+    """Where a run stands; all but ``running`` are final."""
+
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+
+class TaskState(StrEnum):
+    """Where a task stands in a run."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    DEFERRED = "deferred"
+    UP_FOR_RETRY = "up_for_retry"
+    SUCCESS = "success"
+    CACHED = "cached"
+    FAILED = "failed"
+    UPSTREAM_FAILED = "upstream_failed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether the task has ended."""
+        return self in _FINAL
+
+
+_FINAL = frozenset(
+    {
+        TaskState.SUCCESS,
+        TaskState.CACHED,
+        TaskState.FAILED,
+        TaskState.UPSTREAM_FAILED,
+        TaskState.SKIPPED,
+        TaskState.CANCELLED,
+    }
+)
+
+
+class TriggerRule(StrEnum):
+    """When a task starts, by the states of its upstreams.
+
+    The names and meanings of Airflow's:
+    https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/dags.html#trigger-rules
+    """
+
+    ALL_SUCCESS = "all_success"
+    ALL_DONE = "all_done"
+    ONE_SUCCESS = "one_success"
+    ONE_FAILED = "one_failed"
+    NONE_FAILED = "none_failed"
+    NONE_FAILED_MIN_ONE_SUCCESS = "none_failed_min_one_success"
+    ALWAYS = "always"

@@ -1,0 +1,62 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pydag_gcp import settings
+from pydag_gcp.gcp import Clients
+from pydag_gcp.operator import Context
+
+_OURS = ("PYDAG_", "GOOGLE_CLOUD_PROJECT", "GOOGLE_APPLICATION_CREDENTIALS")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the developer has set must not reach a test."""
+    for name in list(os.environ):
+        if (name.startswith(_OURS) and name != "PYDAG_TEST_PROJECT") or name.endswith("_EMULATOR_HOST"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project folder, which is the working directory."""
+    (tmp_path / "pydag.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A port that accepts connections and never answers, given as every service of the local target."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        port = server.getsockname()[1]
+        for name in ("BIGQUERY", "STORAGE", "DATAPROC"):
+            monkeypatch.setenv(f"{name}_EMULATOR_HOST", f"127.0.0.1:{port}")
+        yield port
+
+
+@pytest.fixture
+def ctx(project: Path) -> Context:
+    """The context of a task's first try, on the local target, which nobody has spoken to."""
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    return Context(
+        dag_id="A_dag",
+        run_id="run1",
+        task_id="a_task",
+        try_number=1,
+        logical_date=moment,
+        data_interval_start=moment,
+        data_interval_end=moment,
+        params={},
+        folder=project,
+        project_folder=project,
+        clients=Clients(settings.load(project, environ={}).target(environ={})),
+    )

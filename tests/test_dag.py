@@ -1,0 +1,141 @@
+"""The DAG: tasks, edges, params, intervals."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pydag_gcp.dag import DAG, topological
+from pydag_gcp.errors import DefinitionError
+from pydag_gcp.operator import Context, Operator
+from pydag_gcp.retry import Retry
+
+
+class Nothing(Operator):
+    number: int = 0
+
+    def execute(self, ctx: Context) -> Any:
+        return None
+
+
+def test_edges_as_in_airflow() -> None:
+    with DAG("edges") as dag:
+        a, b, c, d, e = (Nothing(task_id=name) for name in "abcde")
+        [a, b] >> c >> [d, e]
+    assert dag.upstream == {"a": (), "b": (), "c": ("a", "b"), "d": ("c",), "e": ("c",)}
+    dag.check()
+
+
+def test_a_cycle_is_printed() -> None:
+    with DAG("cyclic") as dag:
+        a, b, c = (Nothing(task_id=name) for name in "abc")
+        a >> b >> c >> a
+    with pytest.raises(
+        DefinitionError, match=r"test_dag.py:\d+: DAG 'cyclic': has a cycle: \w -> \w -> \w -> \w; remove"
+    ):
+        dag.check()
+
+
+def test_a_task_that_waits_for_itself_is_a_cycle() -> None:
+    with DAG("selfish") as dag:
+        a = Nothing(task_id="a")
+        a >> a
+    with pytest.raises(DefinitionError, match="has a cycle: a -> a"):
+        dag.check()
+
+
+def test_a_duplicate_id_names_both_lines() -> None:
+    with DAG("twice"):
+        Nothing(task_id="a")
+        with pytest.raises(DefinitionError, match=r"task 'a': another task has this id, defined at line \d+"):
+            Nothing(task_id="a")
+
+
+def test_an_edge_between_two_dags_is_refused() -> None:
+    with DAG("one"):
+        a = Nothing(task_id="a")
+    with DAG("two"):
+        b = Nothing(task_id="b")
+        with pytest.raises(DefinitionError, match="task 'b': is not in DAG 'one'"):
+            a >> b
+
+
+def test_a_task_outside_any_dag_cannot_have_edges() -> None:
+    a, b = Nothing(task_id="a"), Nothing(task_id="b")
+    with pytest.raises(DefinitionError, match=r"task 'a': is in no DAG; construct it inside `with DAG"):
+        a >> b
+
+
+def test_an_empty_dag_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="DAG 'empty': has no tasks"):
+        DAG("empty").check()
+
+
+@pytest.mark.parametrize("dag_id", ["", "a b", "../x", "a.b", "1a", "x" * 201, "é"])
+def test_a_dag_id_that_is_no_file_name_is_refused(dag_id: str) -> None:
+    with pytest.raises(DefinitionError, match="dag_id must be a letter"):
+        DAG(dag_id)
+
+
+@pytest.mark.parametrize("schedule", ["", "daily", "99 * * * *", "0 6 * *", "0 6 31 2 *"])
+def test_a_schedule_that_is_no_cron_expression_is_refused(schedule: str) -> None:
+    with pytest.raises(DefinitionError, match="is no cron expression"):
+        DAG("scheduled", schedule=schedule)
+
+
+def test_the_default_interval_is_the_last_complete_one() -> None:
+    dag = DAG("daily", schedule="0 6 * * *")
+    at = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
+    # 06:00 on 2 March is the end of the interval that began on 1 March
+    assert dag.interval(now=at) == (datetime(2026, 3, 1, 6, tzinfo=UTC), at)
+    before = datetime(2026, 3, 2, 5, 59, 59, tzinfo=UTC)
+    assert dag.interval(now=before) == (datetime(2026, 2, 28, 6, tzinfo=UTC), datetime(2026, 3, 1, 6, tzinfo=UTC))
+
+
+def test_a_given_logical_date_is_the_start_of_its_interval() -> None:
+    start, end = DAG("monthly", schedule="0 0 1 * *").interval(datetime(2026, 2, 1))  # noqa: DTZ001 - as a user may
+    assert (start, end) == (datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC))
+
+
+def test_without_a_schedule_the_logical_date_is_now() -> None:
+    now = datetime(2026, 2, 1, 12, tzinfo=UTC)
+    assert DAG("once").interval(now=now) == (now, now)
+
+
+def test_params_take_the_type_of_their_default() -> None:
+    defaults = {"n": 1, "x": 1.5, "on": True, "day": date(2026, 1, 1), "name": "a", "any": None}
+    dag = DAG("typed", params=defaults)
+    given_ = {"n": "7", "x": "2", "on": "false", "day": "2024-02-29", "name": "7", "any": "7"}
+    assert dag.resolve_params(given_) == {
+        "n": 7, "x": 2.0, "on": False, "day": date(2024, 2, 29), "name": "7", "any": "7",
+    }  # fmt: skip
+    assert dag.resolve_params(None) == defaults
+
+
+def test_params_that_do_not_fit_are_refused() -> None:
+    dag = DAG("typed", params={"number": 1})
+    with pytest.raises(DefinitionError, match="param 'number': expected a whole number, got 'x'"):
+        dag.resolve_params({"number": "x"})
+    with pytest.raises(DefinitionError, match=r"no param 'numbre'; did you mean 'number'\?"):
+        dag.resolve_params({"numbre": 1})
+
+
+def test_a_task_has_its_own_retry_or_the_dags() -> None:
+    with DAG("retrying", retry=Retry(attempts=3)) as dag:
+        own, default = Nothing(task_id="own", retry=Retry(attempts=5)), Nothing(task_id="default")
+    assert (dag.retry_of(own).attempts, dag.retry_of(default).attempts) == (5, 3)
+
+
+@given(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15)), max_size=40))
+def test_topological_order_respects_every_edge(edges: list[tuple[int, int]]) -> None:
+    upstream: dict[str, list[str]] = {str(n): [] for n in range(16)}
+    for one, other in edges:
+        if one != other:
+            upstream[str(max(one, other))].append(str(min(one, other)))
+    order = topological(upstream)
+    assert sorted(order) == sorted(upstream)
+    assert all(order.index(above) < order.index(name) for name, many in upstream.items() for above in many)
