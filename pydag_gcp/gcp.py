@@ -1,0 +1,235 @@
+"""The one place that builds google-cloud clients.
+
+"Local" is the same clients pointed at loopback endpoints. Google's modules are imported when the first client is built.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydag_gcp.errors import TargetUnreachable
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+    from google.cloud.bigquery import Client as BigQueryClient
+    from google.cloud.dataproc_v1 import ClusterControllerClient, JobControllerClient
+    from google.cloud.storage import Client as StorageClient
+
+#: Seconds that one API call may take.
+CALL_TIMEOUT = 60.0
+
+_Client = TypeVar("_Client")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoints:
+    """Where the services listen: URLs for HTTP, ``host:port`` for gRPC."""
+
+    bigquery: str
+    storage: str
+    dataproc: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where a run goes.
+
+    Attributes:
+        name: ``local`` or the GCP project's id.
+        project: The GCP project's id.
+        location: BigQuery location of jobs and of datasets that are created.
+        credentials: Key file; default: Google's application default credentials.
+        create_datasets: Create a dataset that a task writes to and that is missing.
+        endpoints: Other places than Google's.
+        local_home: The folder of the embedded local cloud, which is started there when it is first needed, unless
+            ``endpoints`` say where one runs already.
+    """
+
+    name: str
+    project: str
+    location: str = "US"
+    credentials: str | None = None
+    create_datasets: bool = False
+    endpoints: Endpoints | None = None
+    local_home: Path | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is the local cloud, embedded or served elsewhere."""
+        return self.endpoints is not None or self.local_home is not None
+
+
+class Clients:
+    """Clients of one target, built on first use, shared by all threads of a run.
+
+    Args:
+        target: Where they talk to.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._built: dict[str, Any] = {}
+        self._lock = threading.RLock()
+        self._endpoints = target.endpoints
+
+    def bigquery(self) -> BigQueryClient:
+        """The BigQuery client; its default location is the target's."""
+        return self._once("bigquery", self._bigquery)
+
+    def storage(self) -> StorageClient:
+        """The Cloud Storage client."""
+        return self._once("storage", self._storage)
+
+    def clusters(self, region: str) -> ClusterControllerClient:
+        """The Dataproc cluster client of a region."""
+        return self._once(f"clusters/{region}", partial(self._clusters, region))
+
+    def jobs(self, region: str) -> JobControllerClient:
+        """The Dataproc job client of a region."""
+        return self._once(f"jobs/{region}", partial(self._jobs, region))
+
+    def check(self) -> None:
+        """Make sure that the target can be reached at all, before anything runs.
+
+        Raises:
+            TargetUnreachable: A service does not accept connections, or there are no valid credentials.
+        """
+        endpoints = self.endpoints()
+        if endpoints is None:
+            self._check_credentials()
+            _connect("bigquery.googleapis.com", 443)
+            return
+        for address in (endpoints.bigquery, endpoints.storage, f"//{endpoints.dataproc}"):
+            parts = urlsplit(address)
+            _connect(parts.hostname or "", parts.port or 80)
+
+    def endpoints(self) -> Endpoints | None:
+        """Where the services listen, or None for Google's own places. Starts the local cloud if need be.
+
+        Raises:
+            LocalCloudError: It could not be started.
+        """
+        with self._lock:
+            if self._endpoints is None and self.target.local_home is not None:
+                self._endpoints = _start_local_cloud(self.target.local_home)
+            return self._endpoints
+
+    def revive(self) -> None:
+        """Start the embedded local cloud again if it has died; it takes the same ports.
+
+        Raises:
+            LocalCloudError: It could not be started.
+        """
+        if self.target.endpoints is None and self.target.local_home is not None:
+            _start_local_cloud(self.target.local_home)
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            clients, self._built = self._built, {}
+        for client in clients.values():
+            close = getattr(client, "close", None) or client.transport.close
+            close()
+
+    def _once(self, key: str, build: Callable[[], _Client]) -> _Client:
+        with self._lock:
+            if key not in self._built:
+                self._built[key] = build()
+            built: _Client = self._built[key]
+            return built
+
+    def _credentials(self) -> Credentials:
+        if self.target.is_local:
+            from google.auth.credentials import AnonymousCredentials
+
+            return AnonymousCredentials()
+        import google.auth
+
+        scopes = ["https://www.googleapis.com/auth/cloud-platform"]
+        if self.target.credentials is not None:
+            found, _ = google.auth.load_credentials_from_file(self.target.credentials, scopes=scopes)
+        else:
+            found, _ = google.auth.default(scopes=scopes)
+        credentials: Credentials = found
+        return credentials
+
+    def _check_credentials(self) -> None:
+        from google.auth.exceptions import GoogleAuthError
+        from google.auth.transport.requests import Request
+
+        where = f"target {self.target.name!r}"
+        try:
+            self._credentials().refresh(Request())
+        except (GoogleAuthError, OSError) as error:
+            hint = "run `gcloud auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS"
+            raise TargetUnreachable(f"no valid credentials: {error}".splitlines()[0], where=where, hint=hint) from error
+
+    def _bigquery(self) -> BigQueryClient:
+        from google.cloud.bigquery import Client
+
+        endpoints = self.endpoints()
+        options = {"api_endpoint": endpoints.bigquery} if endpoints else None
+        return Client(
+            project=self.target.project,
+            credentials=self._credentials(),
+            location=self.target.location,
+            client_options=options,
+        )
+
+    def _storage(self) -> StorageClient:
+        from google.cloud.storage import Client
+
+        endpoints = self.endpoints()
+        options = {"api_endpoint": endpoints.storage} if endpoints else None
+        return Client(project=self.target.project, credentials=self._credentials(), client_options=options)
+
+    def _clusters(self, region: str) -> ClusterControllerClient:
+        from google.cloud.dataproc_v1 import ClusterControllerClient
+        from google.cloud.dataproc_v1.services.cluster_controller.transports import ClusterControllerGrpcTransport
+
+        if not self.target.is_local:
+            return ClusterControllerClient(credentials=self._credentials(), client_options=_regional(region))
+        return ClusterControllerClient(transport=ClusterControllerGrpcTransport(channel=self._channel()))
+
+    def _jobs(self, region: str) -> JobControllerClient:
+        from google.cloud.dataproc_v1 import JobControllerClient
+        from google.cloud.dataproc_v1.services.job_controller.transports import JobControllerGrpcTransport
+
+        if not self.target.is_local:
+            return JobControllerClient(credentials=self._credentials(), client_options=_regional(region))
+        return JobControllerClient(transport=JobControllerGrpcTransport(channel=self._channel()))
+
+    def _channel(self) -> Any:
+        import grpc
+
+        endpoints = self.endpoints()
+        return grpc.insecure_channel(endpoints.dataproc if endpoints else "")
+
+
+def _start_local_cloud(home: Path) -> Endpoints:
+    from pydag_gcp.local import daemon
+
+    found = daemon.up(home)
+    return Endpoints(bigquery=found.bigquery, storage=found.storage, dataproc=found.dataproc)
+
+
+def _regional(region: str) -> dict[str, str]:
+    """https://cloud.google.com/dataproc/docs/concepts/regional-endpoints."""
+    return {"api_endpoint": f"{region}-dataproc.googleapis.com:443"}
+
+
+def _connect(host: str, port: int) -> None:
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError as error:
+        raise TargetUnreachable(
+            f"cannot connect to {host}:{port}: {error.strerror or error}",
+            hint="is the network up, and is the address right? `pydag local status` tells of the local cloud",
+        ) from error

@@ -1,0 +1,71 @@
+"""One thread's event loop: an inbox that other threads fill, and timers."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+
+
+@dataclass(order=True)
+class Timer:
+    """An action at a time."""
+
+    due: float
+    number: int
+    action: Callable[[], None] = field(compare=False)
+    cancelled: bool = field(default=False, compare=False)
+
+    def cancel(self) -> None:
+        """Make it not happen."""
+        self.cancelled = True
+
+
+class Loop:
+    """Calls what other threads and timers ask for, in the thread that waits.
+
+    Args:
+        clock: Seconds; never goes back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._timers: list[Timer] = []
+        self._numbers = itertools.count()
+        self._stopped = False
+
+    def soon(self, action: Callable[[], None]) -> None:
+        """Have ``action`` called; from any thread, and from a signal handler."""
+        self._inbox.put(action)
+
+    def after(self, seconds: float, action: Callable[[], None]) -> Timer:
+        """Have ``action`` called in ``seconds``."""
+        timer = Timer(self.clock() + seconds, next(self._numbers), action)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def stop(self) -> None:
+        """Call nothing any more."""
+        self._stopped = True
+
+    def wait(self) -> None:
+        """Sleep until something is to be done, then do all that is."""
+        while self._timers and self._timers[0].cancelled:
+            heapq.heappop(self._timers)
+        timeout = max(0.0, self._timers[0].due - self.clock()) if self._timers else None
+        try:
+            self._inbox.get(timeout=timeout)()
+            while not self._stopped:
+                self._inbox.get_nowait()()
+        except Empty:
+            self._fire()
+
+    def _fire(self) -> None:
+        while self._timers and self._timers[0].due <= self.clock() and not self._stopped:
+            timer = heapq.heappop(self._timers)
+            if not timer.cancelled:
+                timer.action()

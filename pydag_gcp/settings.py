@@ -1,0 +1,162 @@
+"""Settings: environment variables over ``pydag.toml`` over defaults.
+
+::
+
+    # pydag.toml, beside the pipelines
+    target = "local"              # PYDAG_TARGET
+    processors = 8                # PYDAG_PROCESSORS
+    store = "sqlite:///..."       # PYDAG_STORE; default: .pydag/pydag.db
+
+    [targets.my-project]          # a GCP project
+    location = "EU"
+    credentials = "key.json"      # default: application default credentials
+    create_datasets = true
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pydag_gcp.errors import SettingsError, did_you_mean, place
+from pydag_gcp.gcp import Endpoints, Target
+
+LOCAL = "local"
+#: The project that the local cloud pretends to be.
+LOCAL_PROJECT = "pydag-local"
+
+_EMULATORS = ("BIGQUERY_EMULATOR_HOST", "STORAGE_EMULATOR_HOST", "DATAPROC_EMULATOR_HOST")
+
+
+class TargetSettings(BaseModel):
+    """One table ``[targets.NAME]``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    project: str | None = Field(default=None, description="GCP project id; default: the target's name")
+    location: str = Field(default="US", description="BigQuery location of jobs and created datasets")
+    credentials: str | None = Field(default=None, description="Path of a key file")
+    create_datasets: bool = Field(default=False, description="Create a missing dataset that a task writes to")
+
+
+class Settings(BaseModel):
+    """What holds for every run of a project.
+
+    Raises:
+        SettingsError: By :func:`load`: a value is wrong; names the file or variable.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    project_folder: Path = Field(description="Folder of the nearest pydag.toml or pyproject.toml")
+    home: Path = Field(description="The .pydag folder: database, logs, local cloud")
+    target_name: str = Field(default=LOCAL, alias="target", description="Where runs go unless told otherwise")
+    store: str = Field(default="", description="SQLAlchemy URL of the metadata database")
+    processors: int | None = Field(default=None, ge=1, le=4096, description="Processors of this machine")
+    targets: dict[str, TargetSettings] = Field(default_factory=dict)
+
+    @property
+    def store_url(self) -> str:
+        """URL of the metadata database."""
+        return self.store or f"sqlite:///{self.home / 'pydag.db'}"
+
+    def target(self, name: str | None = None, *, environ: Mapping[str, str] = os.environ) -> Target:
+        """Resolve a target's name; talks to nobody.
+
+        Args:
+            name: ``local``, a table of ``[targets]`` or a GCP project id; default: the setting.
+            environ: Where emulator variables are looked up.
+
+        Raises:
+            SettingsError: Emulator variables contradict the target, or not all of them are set.
+        """
+        name = name or self.target_name
+        given = self.targets.get(name) or TargetSettings(create_datasets=name == LOCAL)
+        emulators = {key: environ[key] for key in _EMULATORS if environ.get(key)}
+        if name != LOCAL and emulators:
+            raise SettingsError(
+                f"target {name!r} is a real project, but {', '.join(sorted(emulators))} is set",
+                hint="unset it, or use --target local",
+            )
+        if emulators and len(emulators) < len(_EMULATORS):
+            raise SettingsError(
+                f"{', '.join(sorted(emulators))} is set, but not {', '.join(sorted(set(_EMULATORS) - set(emulators)))}",
+                hint='set all three (`eval "$(pydag local env)"`) or none',
+            )
+        return Target(
+            name=name,
+            project=given.project or (LOCAL_PROJECT if name == LOCAL else name),
+            location=given.location,
+            credentials=str(self.project_folder / given.credentials) if given.credentials else None,
+            create_datasets=given.create_datasets,
+            endpoints=_endpoints(emulators) if emulators else None,
+            local_home=self.home / "local" if name == LOCAL else None,
+        )
+
+
+def _endpoints(emulators: Mapping[str, str]) -> Endpoints:
+    def url(address: str) -> str:
+        return address if "://" in address else f"http://{address}"
+
+    return Endpoints(
+        bigquery=url(emulators["BIGQUERY_EMULATOR_HOST"]),
+        storage=url(emulators["STORAGE_EMULATOR_HOST"]),
+        dataproc=emulators["DATAPROC_EMULATOR_HOST"].removeprefix("http://"),
+    )
+
+
+def load(near: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings that hold for a pipeline file, or for the working directory.
+
+    Raises:
+        SettingsError: ``pydag.toml`` or a variable is wrong.
+    """
+    start = (near or Path.cwd()).resolve()
+    folder = _project_folder(start if start.is_dir() else start.parent)
+    home = Path(environ["PYDAG_HOME"]).expanduser().resolve() if environ.get("PYDAG_HOME") else folder / ".pydag"
+    values = {**_read(folder / "pydag.toml"), "project_folder": folder, "home": home}
+    sources = dict.fromkeys(values, str(folder / "pydag.toml"))
+    for key in ("target", "store", "processors"):
+        variable = f"PYDAG_{key.upper()}"
+        if environ.get(variable):
+            values[key] = environ[variable]
+            sources[key] = variable
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise _settings_error(error, sources, folder / "pydag.toml") from None
+
+
+def _settings_error(error: ValidationError, sources: Mapping[str, str], default: Path) -> SettingsError:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    where = place(file=sources.get(str(first["loc"][0]), str(default)), field=name)
+    if first["type"] == "extra_forbidden":
+        known = TargetSettings.model_fields if len(first["loc"]) > 1 else ["target", "store", "processors", "targets"]
+        return SettingsError("no such setting", where=where, hint=did_you_mean(str(first["loc"][-1]), known))
+    return SettingsError(f"{first['msg']}, got {first['input']!r}", where=where)
+
+
+def _project_folder(start: Path) -> Path:
+    for folder in (start, *start.parents):
+        if (folder / "pydag.toml").is_file() or (folder / "pyproject.toml").is_file():
+            return folder
+    return start
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise SettingsError(f"cannot be read: {error}", where=str(file)) from error
+    for key in ("project_folder", "home"):
+        if key in values:
+            raise SettingsError("no such setting", where=place(file=file, field=key))
+    return values

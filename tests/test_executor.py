@@ -1,0 +1,493 @@
+"""The executor, driven with operators of its own against a service in memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from google.api_core.exceptions import BadRequest, ServiceUnavailable
+
+from pydag_gcp.dag import DAG
+from pydag_gcp.errors import TaskError
+from pydag_gcp.events import Event, RunStarted, TaskChanged
+from pydag_gcp.executor import execute
+from pydag_gcp.operator import Context, Done, Failed, Operator, RemoteOperator, Running, Status
+from pydag_gcp.planner import plan
+from pydag_gcp.result import RunResult
+from pydag_gcp.retry import Retry
+from pydag_gcp.settings import load
+from pydag_gcp.states import RunState, TaskState, TriggerRule
+
+pytestmark = pytest.mark.usefixtures("project")
+FAST = Retry(attempts=3, wait=0.01, jitter=0)
+
+
+class Call(Operator):
+    """Local work: calls a function with its context."""
+
+    function: Callable[[Context], Any] = lambda _: None
+
+    def execute(self, ctx: Context) -> Any:
+        return self.function(ctx)
+
+
+class Service:
+    """A service that runs jobs for a while: what the cloud is to the executor."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, float] = {}
+        self.cancelled: set[str] = set()
+        self.submits: list[str] = []
+        self.faults: list[Exception] = []
+        self.accept_before_fault = True
+
+    def submit(self, job_id: str) -> None:
+        self.submits.append(job_id)
+        fault = self.faults.pop(0) if self.faults else None
+        if fault is None or self.accept_before_fault:
+            self.jobs.setdefault(job_id, time.monotonic())
+        if fault is not None:
+            raise fault
+
+
+class Job(RemoteOperator):
+    """A remote job that takes ``seconds``; every failed one of ``outcomes`` is used up by one try."""
+
+    service: ClassVar[Service]
+    seconds: float = 0.0
+    outcomes: tuple[Status, ...] = ()
+    partial: bool = False
+
+    def submit(self, ctx: Context, job_id: str) -> dict[str, Any]:
+        self.service.submit(job_id)
+        return {"job_id": job_id, "try": ctx.try_number}
+
+    def poll(self, ctx: Context, handle: Mapping[str, Any]) -> Status:
+        if handle["job_id"] in self.service.cancelled:
+            return Failed(reason="stopped")
+        if time.monotonic() - self.service.jobs[handle["job_id"]] < self.seconds:
+            return Running(detail="stage 1")
+        return self.outcomes[handle["try"] - 1] if handle["try"] <= len(self.outcomes) else Done()
+
+    def result(self, ctx: Context, handle: Mapping[str, Any]) -> Any:
+        return {"job_id": handle["job_id"]}
+
+    def cancel(self, ctx: Context, handle: Mapping[str, Any]) -> None:
+        self.service.cancelled.add(handle["job_id"])
+
+    def atomic(self, ctx: Context) -> bool:
+        return not self.partial
+
+
+@pytest.fixture
+def service(listening: int) -> Service:
+    Job.service = Service()
+    return Job.service
+
+
+def run(dag: DAG, *listeners: Callable[[Event], None], processors: int | None = None) -> RunResult:
+    return execute(plan(dag, load(Path.cwd())), max_processors=processors, listeners=listeners)
+
+
+def rows(query: str) -> list[tuple[Any, ...]]:
+    with sqlite3.connect(".pydag/pydag.db") as connection:
+        found = connection.execute(query).fetchall()
+    connection.close()
+    return found
+
+
+def fail(times: int, error: Exception) -> Callable[[Context], str]:
+    def function(ctx: Context) -> str:
+        if ctx.try_number <= times:
+            raise error
+        return f"try {ctx.try_number}"
+
+    return function
+
+
+# local work --------------------------------------------------------------------------------------------------------
+
+
+def test_a_task_starts_the_moment_its_last_upstream_ends() -> None:
+    # Given a short chain beside one long task: waves would hold `second` back until `long` has ended
+    started: dict[str, float] = {}
+    ended: dict[str, float] = {}
+
+    def sleep(seconds: float) -> Callable[[Context], None]:
+        def function(ctx: Context) -> None:
+            started[ctx.task_id] = time.monotonic()
+            time.sleep(seconds)
+            ended[ctx.task_id] = time.monotonic()
+
+        return function
+
+    with DAG("no_waves") as dag:
+        Call(task_id="long", function=sleep(0.5))
+        Call(task_id="first", function=sleep(0.02)) >> Call(task_id="second", function=sleep(0.02))
+    # When
+    result = run(dag)
+    # Then
+    assert result.state is RunState.SUCCESS
+    assert ended["first"] <= started["second"]
+    assert ended["second"] < ended["long"]
+
+
+def test_no_more_tasks_run_than_there_are_processors() -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def function(_: Context) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.01)
+        with lock:
+            running -= 1
+
+    with DAG("capped") as dag:
+        for number in range(12):
+            Call(task_id=f"t{number}", function=function)
+    assert run(dag, processors=3).state is RunState.SUCCESS
+    assert most == 3
+
+
+def test_a_task_of_several_slots_holds_that_many() -> None:
+    alone = threading.Lock()
+
+    def function(_: Context) -> None:
+        assert alone.acquire(blocking=False)
+        time.sleep(0.02)
+        alone.release()
+
+    with DAG("heavy") as dag:
+        for number in range(4):
+            Call(task_id=f"t{number}", function=function, slots=2)
+    assert run(dag, processors=3).state is RunState.SUCCESS
+
+
+def test_transient_failures_are_tried_again_without_blocking_the_only_processor() -> None:
+    # Given one processor, a task that fails twice with waits of 0.2 s, and one that is ready all the time
+    order: list[str] = []
+
+    def flaky(ctx: Context) -> None:
+        order.append(f"flaky {ctx.try_number}")
+        if ctx.try_number < 3:
+            raise ConnectionResetError("reset by peer")
+
+    with DAG("retries") as dag:
+        Call(task_id="flaky", function=flaky, retry=Retry(attempts=3, wait=0.2, max_wait=0.2, jitter=0))
+        Call(task_id="other", function=lambda _: order.append("other"))
+    # When
+    result = run(dag, processors=1)
+    # Then the other task ran while the flaky one waited
+    assert order == ["flaky 1", "other", "flaky 2", "flaky 3"]
+    assert result.tasks["flaky"].tries == 3
+    assert [row[:2] for row in rows("SELECT try_number, state FROM tries WHERE task_id = 'flaky' ORDER BY 1")] == [
+        (1, "failed"),
+        (2, "failed"),
+        (3, "success"),
+    ]
+
+
+def test_a_failure_ends_its_downstreams_and_the_run_and_is_in_the_log() -> None:
+    with DAG("failing") as dag:
+        bad = Call(task_id="bad", function=fail(9, ValueError("no [brackets] here\nsecond line")))
+        bad >> Call(task_id="after")
+        bad >> Call(task_id="cleaner", trigger_rule=TriggerRule.ALL_DONE)
+        Call(task_id="free")
+    result = run(dag)
+    assert result.state is RunState.FAILED
+    states = {task_id: task.state.value for task_id, task in result.tasks.items()}
+    assert states == {"bad": "failed", "after": "upstream_failed", "cleaner": "success", "free": "success"}
+    assert result.tasks["bad"].error == "ValueError: no [brackets] here second line"
+    log = Path(f".pydag/logs/failing/{result.run_id}/bad/1.log").read_text()
+    assert "Traceback" in log
+    assert rows("SELECT state FROM runs") == [("failed",)]
+
+
+def test_a_timed_out_function_fails_the_task_but_nobody_else_waits_for_its_thread() -> None:
+    release = threading.Event()
+    with DAG("hanging") as dag:
+        Call(task_id="hangs", function=lambda _: release.wait(20), timeout=0.1)
+        Call(task_id="other")
+    began = time.monotonic()
+    result = run(dag)
+    release.set()
+    assert time.monotonic() - began < 5
+    assert result.tasks["hangs"].state is TaskState.FAILED
+    assert result.tasks["hangs"].error == "timed out after 0.1 s; raise its timeout if that is too short"
+    assert result.tasks["other"].state is TaskState.SUCCESS
+
+
+def test_a_timed_out_function_is_tried_again_only_when_its_thread_has_returned() -> None:
+    inside = threading.Lock()
+
+    def function(ctx: Context) -> int:
+        assert inside.acquire(blocking=False), "two tries of one task at once"
+        time.sleep(0.3 if ctx.try_number == 1 else 0)
+        inside.release()
+        return ctx.try_number
+
+    with DAG("late") as dag:
+        Call(task_id="late", function=function, timeout=0.1, retry=FAST)
+    assert run(dag, processors=4).tasks["late"].result == 2
+
+
+def test_a_task_that_calls_sys_exit_fails_like_any_other() -> None:
+    with DAG("exiting") as dag:
+        Call(task_id="exits", function=lambda _: exit(3))
+    assert run(dag).tasks["exits"].error == "SystemExit: 3"
+
+
+def test_secrets_of_the_environment_reach_neither_log_nor_store_nor_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_PASSWORD", "hunter2-hunter2")
+
+    def function(ctx: Context) -> None:
+        ctx.log.info("connecting with %s", os.environ["DB_PASSWORD"])
+        raise ValueError(f"cannot log in with {os.environ['DB_PASSWORD']}")
+
+    with DAG("secret") as dag:
+        Call(task_id="leaks", function=function)
+    result = run(dag)
+    assert result.tasks["leaks"].error == "ValueError: cannot log in with [redacted]"
+    for file in Path(".pydag").rglob("*"):
+        assert not file.is_file() or b"hunter2" not in file.read_bytes(), file
+
+
+# remote work -------------------------------------------------------------------------------------------------------
+
+
+def test_a_thousand_deferred_jobs_hold_no_processor(service: Service) -> None:
+    with DAG("many") as dag:
+        for number in range(300):
+            Job(task_id=f"j{number}", seconds=0.5)
+    before = threading.active_count()
+    threads = 0
+
+    def watch(_: Event) -> None:
+        nonlocal threads
+        threads = max(threads, threading.active_count() - before)
+
+    result = run(dag, watch, processors=2)
+    assert result.state is RunState.SUCCESS
+    assert threads <= 2 + 4
+    assert result.makespan < 0.5 * 300 / 2 / 5  # far from what two blocked processors would take
+
+
+def test_the_id_is_durable_before_the_submit_and_fits_every_service(service: Service) -> None:
+    seen: list[Any] = []
+
+    class Looks(Job):
+        def submit(self, ctx: Context, job_id: str) -> dict[str, Any]:
+            seen.extend(rows("SELECT job_id, state, handle FROM tries"))
+            return super().submit(ctx, job_id)
+
+    with DAG("durable") as dag:
+        Looks(task_id="looks")
+    run(dag)
+    assert seen == [(service.submits[0], "running", None)]
+    assert service.submits[0].startswith("pydag-")
+    assert len(service.submits[0]) == 38
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+@pytest.mark.parametrize("fault", [ServiceUnavailable("503"), ConnectionResetError("reset"), TimeoutError("timed out")])
+def test_a_submit_without_an_answer_is_sent_again_under_the_same_id(
+    service: Service, fault: Exception, accepted: bool
+) -> None:
+    # Given a service that answers badly twice, having accepted the job or not
+    service.faults = [fault, fault]
+    service.accept_before_fault = accepted
+    with DAG("resend") as dag:
+        Job(task_id="job")
+    # When
+    result = run(dag)
+    # Then it was one try and one job
+    assert result.tasks["job"].state is TaskState.SUCCESS
+    assert result.tasks["job"].tries == 1
+    assert len(service.submits) == 3
+    assert len(service.jobs) == 1
+
+
+def test_a_definite_rejection_is_no_resend_and_by_default_no_retry(service: Service) -> None:
+    service.faults = [BadRequest("no such field")]
+    service.accept_before_fault = False
+    with DAG("rejected", retry=FAST) as dag:
+        Job(task_id="job")
+    result = run(dag)
+    assert result.tasks["job"].error == "BadRequest: 400 no such field"
+    assert len(service.submits) == 1
+
+
+def test_a_job_that_failed_transiently_is_a_new_try_under_a_new_id(service: Service) -> None:
+    with DAG("backend", retry=FAST) as dag:
+        Job(task_id="job", outcomes=(Failed(reason="backendError", transient=True),))
+    result = run(dag)
+    assert result.tasks["job"].tries == 2
+    assert len(set(service.submits)) == 2
+
+
+def test_a_job_that_failed_for_good_is_not_tried_again(service: Service) -> None:
+    with DAG("invalid", retry=FAST) as dag:
+        Job(task_id="job", outcomes=(Failed(reason="invalidQuery: no such column"),))
+    result = run(dag)
+    assert result.tasks["job"].error == "invalidQuery: no such column"
+    assert len(service.submits) == 1
+
+
+@pytest.mark.parametrize(("idempotent", "tries"), [(False, 1), (True, 2)])
+def test_a_partial_job_is_tried_again_only_if_it_is_idempotent(service: Service, idempotent: bool, tries: int) -> None:
+    with DAG("partial", retry=FAST) as dag:
+        lost = Failed(reason="worker lost", transient=True)
+        Job(task_id="job", partial=True, idempotent=idempotent, outcomes=(lost,))
+    task = run(dag).tasks["job"]
+    assert task.tries == tries
+    assert (task.error is None) == idempotent
+    if not idempotent:
+        assert "set idempotent=True" in str(task.error)
+
+
+def test_a_job_that_hangs_is_cut_by_its_timeout_and_cancelled(service: Service) -> None:
+    with DAG("hanging_job") as dag:
+        Job(task_id="job", seconds=60, timeout=0.2)
+    result = run(dag)
+    assert "timed out after 0.2 s" in str(result.tasks["job"].error)
+    assert service.cancelled == set(service.jobs)
+
+
+def test_a_job_that_succeeds_although_it_was_told_to_stop_has_succeeded(service: Service) -> None:
+    class Deaf(Job):
+        def cancel(self, ctx: Context, handle: Mapping[str, Any]) -> None:
+            pass
+
+    with DAG("deaf") as dag:
+        Deaf(task_id="job", seconds=0.3, timeout=0.1)
+    assert run(dag).tasks["job"].state is TaskState.SUCCESS
+
+
+def test_a_poll_that_cannot_be_answered_is_asked_again_and_nothing_is_submitted_twice(service: Service) -> None:
+    class Flaky(Job):
+        polls: ClassVar[list[int]] = []
+
+        def poll(self, ctx: Context, handle: Mapping[str, Any]) -> Status:
+            self.polls.append(1)
+            if len(self.polls) < 3:
+                raise ServiceUnavailable("503")
+            return super().poll(ctx, handle)
+
+    with DAG("unseen") as dag:
+        Flaky(task_id="job")
+    assert run(dag).tasks["job"].state is TaskState.SUCCESS
+    assert len(service.submits) == 1
+
+
+def test_a_job_that_cannot_be_followed_fails_the_task_and_starts_no_second_one(service: Service) -> None:
+    class Forbidden(Job):
+        def poll(self, ctx: Context, handle: Mapping[str, Any]) -> Status:
+            raise BadRequest("not allowed")
+
+    with DAG("unfollowed", retry=Retry(attempts=3, wait=0, on=(Exception,))) as dag:
+        Forbidden(task_id="job")
+    result = run(dag)
+    assert "which may still run" in str(result.tasks["job"].error)
+    assert len(service.submits) == 1
+
+
+# signals -----------------------------------------------------------------------------------------------------------
+
+
+def send(number: int, when: TaskState) -> Callable[[Event], None]:
+    """Send this process a signal when a task first reaches a state."""
+    sent: list[Event] = []
+
+    def listener(event: Event) -> None:
+        if isinstance(event, TaskChanged) and event.state is when and not sent:
+            sent.append(event)
+            os.kill(os.getpid(), number)
+
+    return listener
+
+
+def test_ctrl_c_cancels_the_jobs_and_what_has_not_started(service: Service) -> None:
+    with DAG("interrupted") as dag:
+        Job(task_id="job", seconds=60) >> Job(task_id="after")
+    result = run(dag, send(signal.SIGINT, TaskState.DEFERRED))
+    assert result.state is RunState.CANCELLED
+    assert result.signal == signal.SIGINT
+    assert {task.state for task in result.tasks.values()} == {TaskState.CANCELLED}
+    assert service.cancelled == set(service.jobs)
+    assert rows("SELECT DISTINCT state FROM tasks") == [("cancelled",)]
+
+
+def test_ctrl_c_ends_a_task_that_waits_for_its_next_try(service: Service) -> None:
+    with DAG("waiting", retry=Retry(attempts=3, wait=60, jitter=0)) as dag:
+        Call(task_id="flaky", function=fail(1, ConnectionResetError("reset")))
+    result = run(dag, send(signal.SIGINT, TaskState.UP_FOR_RETRY))
+    assert result.tasks["flaky"].state is TaskState.CANCELLED
+
+
+def test_sigterm_leaves_the_jobs_running(service: Service) -> None:
+    with DAG("terminated") as dag:
+        Job(task_id="job", seconds=60)
+    result = run(dag, send(signal.SIGTERM, TaskState.DEFERRED))
+    assert result.state is RunState.INTERRUPTED
+    assert result.tasks["job"].state is TaskState.DEFERRED
+    assert not service.cancelled
+    assert rows("SELECT state, handle IS NOT NULL FROM tries") == [("deferred", 1)]
+
+
+def test_sigterm_cancels_where_the_dag_says_so(service: Service) -> None:
+    with DAG("terminated", on_sigterm="cancel") as dag:
+        Job(task_id="job", seconds=60)
+    assert run(dag, send(signal.SIGTERM, TaskState.DEFERRED)).state is RunState.CANCELLED
+    assert service.cancelled == set(service.jobs)
+
+
+def test_a_second_ctrl_c_leaves_at_once(service: Service) -> None:
+    class Deaf(Job):
+        def cancel(self, ctx: Context, handle: Mapping[str, Any]) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with DAG("impatient") as dag:
+        Deaf(task_id="job", seconds=60)
+    assert run(dag, send(signal.SIGINT, TaskState.DEFERRED)).state is RunState.INTERRUPTED
+
+
+def test_signal_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with DAG("tidy") as dag:
+        Call(task_id="nothing")
+    run(dag)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+# events ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_run_id_is_told_and_stored_before_anything_happens() -> None:
+    events: list[Event] = []
+
+    def listener(event: Event) -> None:
+        if not events:
+            assert isinstance(event, RunStarted)
+            assert rows("SELECT run_id, state FROM runs") == [(event.run_id, "running")]
+        events.append(event)
+
+    with DAG("told") as dag:
+        Call(task_id="one")
+    run(dag, listener)
+    states = [event.state for event in events if isinstance(event, TaskChanged)]
+    assert states == [TaskState.RUNNING, TaskState.SUCCESS]
+
+
+def test_task_errors_say_only_what_they_say() -> None:
+    with DAG("said") as dag:
+        Call(task_id="t", function=fail(1, TaskError("row 7 is malformed", hint="mend it")))
+    assert run(dag).tasks["t"].error == "row 7 is malformed; mend it"
