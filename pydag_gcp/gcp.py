@@ -45,7 +45,7 @@ class Target:
         name: ``local`` or the GCP project's id.
         project: The GCP project's id.
         location: BigQuery location of jobs and of datasets that are created.
-        credentials: Key file; default: Google's application default credentials.
+        credentials: A service account's key file; default: Google's application default credentials.
         create_datasets: Create a dataset that a task writes to and that is missing.
         endpoints: Other places than Google's.
         local_home: The folder of the embedded local cloud, which is started there when it is first needed, unless
@@ -151,14 +151,13 @@ class Clients:
 
             return AnonymousCredentials()
         import google.auth
+        from google.oauth2 import service_account
 
         scopes = ["https://www.googleapis.com/auth/cloud-platform"]
         if self.target.credentials is not None:
-            found, _ = google.auth.load_credentials_from_file(self.target.credentials, scopes=scopes)
-        else:
-            found, _ = google.auth.default(scopes=scopes)
-        credentials: Credentials = found
-        return credentials
+            return service_account.Credentials.from_service_account_file(self.target.credentials, scopes=scopes)
+        found: Credentials = google.auth.default(scopes=scopes)[0]
+        return found
 
     def _check_credentials(self) -> None:
         from google.auth.exceptions import GoogleAuthError
@@ -167,7 +166,7 @@ class Clients:
         where = f"target {self.target.name!r}"
         try:
             self._credentials().refresh(Request())
-        except (GoogleAuthError, OSError) as error:
+        except (GoogleAuthError, OSError, ValueError) as error:  # ValueError: a key file that is none
             hint = "run `gcloud auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS"
             raise TargetUnreachable(f"no valid credentials: {error}".splitlines()[0], where=where, hint=hint) from error
 

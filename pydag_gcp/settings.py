@@ -40,7 +40,7 @@ class TargetSettings(BaseModel):
 
     project: str | None = Field(default=None, description="GCP project id; default: the target's name")
     location: str = Field(default="US", description="BigQuery location of jobs and created datasets")
-    credentials: str | None = Field(default=None, description="Path of a key file")
+    credentials: str | None = Field(default=None, description="Path of a service account's key file")
     create_datasets: bool = Field(default=False, description="Create a missing dataset that a task writes to")
 
 
