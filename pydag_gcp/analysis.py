@@ -1,0 +1,64 @@
+"""What a SQL text reads and writes: the answer's shape. :mod:`pydag_gcp.statements` finds it out, with sqlglot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydag_gcp.rendering import Query
+    from pydag_gcp.resources import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatementInfo:
+    """What one statement does.
+
+    Attributes:
+        kind: BigQuery's statementType: ``SELECT``, ``INSERT``, ``UPDATE``, ``DELETE``, ``MERGE``, ``TRUNCATE_TABLE``,
+            ``CREATE_TABLE``, ``CREATE_TABLE_AS_SELECT``, ``CREATE_VIEW``, ``DROP_TABLE``, ``ALTER_TABLE``, ...;
+            ``SCRIPT`` for what cannot be analysed.
+        reads: Fully qualified tables; None if not known.
+        writes: Fully qualified tables, ``dataset.*`` for a whole dataset; None if not known.
+        replaces: Nothing is left of what its tables held before.
+    """
+
+    kind: str
+    reads: frozenset[Table] | None
+    writes: frozenset[Table] | None
+    replaces: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """What a SQL text does.
+
+    Attributes:
+        statements: One by one.
+        reads: Fully qualified tables, without temporary ones; None if not known.
+        writes: The same of what is written.
+        single_atomic: It is one statement that takes effect wholly or not at all.
+        deterministic: The same data gives the same result: no clock, chance, session or unknown function in it.
+    """
+
+    statements: tuple[StatementInfo, ...]
+    reads: frozenset[Table] | None
+    writes: frozenset[Table] | None
+    single_atomic: bool
+    deterministic: bool
+
+
+def analyse(query: Query, *, project: str, dataset: str | None) -> Analysis:
+    """Find out what a query reads and writes.
+
+    Args:
+        query: Rendered SQL.
+        project: Of tables that name none.
+        dataset: Of tables that name none; None: such tables are an error.
+
+    Raises:
+        DefinitionError: sqlglot cannot parse it, with file, line and column of the template.
+    """
+    from pydag_gcp.statements import examine
+
+    return examine(query, project=project, dataset=dataset)

@@ -1,0 +1,116 @@
+"""Templates in fields."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pydag_gcp.errors import DefinitionError
+from pydag_gcp.resources import Cluster, GCSObject, Table
+from pydag_gcp.sql import render_value
+
+VARIABLES: dict[str, Any] = {
+    "params": {"year": 2022, "dataset": "sales", "names": ["a", "b"], "nothing": None, "evil": "{{ run_id }}"},
+    "ds": "2022-01-31",
+    "run_id": "r1",
+    "logical_date": datetime(2022, 1, 31, tzinfo=UTC),
+}
+WHERE = "p.py:3: task 'x': field 'y'"
+
+
+def render(value: Any) -> Any:
+    return render_value(value, VARIABLES, where=WHERE)
+
+
+@pytest.mark.parametrize(
+    ("template", "value"),
+    [
+        ("plain", "plain"),
+        ("{{ params.year }}", 2022),
+        ("{{ params.year + 1 }}", 2023),
+        ("{{ '5' }}", "5"),  # no guessing: text that looks like a number is text
+        ("{{ 5 }}", 5),
+        ("{{ params.names }}", ["a", "b"]),
+        ("{{ params.nothing }}", None),
+        ("{{ logical_date }}", VARIABLES["logical_date"]),
+        ("{{ logical_date.strftime('%Y') }}", "2022"),
+        ("x{{ params.year }}", "x2022"),
+        (" {{ params.year }}", " 2022"),
+        ("{{ params.year }}{{ ds }}", "20222022-01-31"),
+        ("{{ params.names | join('+') }}", "a+b"),
+        ("{% if params.year > 2000 %}new{% else %}old{% endif %}", "new"),
+        ("{% for n in params.names %}{{ n }},{% endfor %}", "a,b,"),
+        ("{% set a = 1 %}", ""),
+        ("{# gone #}{{ ds }}", "2022-01-31"),
+        ("{{ missing is defined }}", False),
+        ("line\n", "line\n"),
+        ("{{ ds }}\n", "2022-01-31\n"),
+        (5, 5),
+        (None, None),
+        (["{{ ds }}", ("{{ ds }}", 1)], ["2022-01-31", ("2022-01-31", 1)]),
+        ({"a": {"b": "{{ ds }}"}, "{{ run_id }}": 1}, {"a": {"b": "2022-01-31"}, "r1": 1}),
+        (frozenset({"{{ ds }}"}), frozenset({"2022-01-31"})),
+        (Table("{{ params.dataset }}.t"), Table("sales.t")),
+        (Table("d.t_{{ params.year }}", shared=True), Table("d.t_2022", shared=True)),
+        ([GCSObject("gs://bucket/{{ ds }}/*.csv")], [GCSObject("gs://bucket/2022-01-31/*.csv")]),
+        (Cluster("c-{{ run_id }}", region="{{ 'us-east1' }}"), Cluster("c-r1", region="us-east1")),
+    ],
+)
+def test_values(template: Any, value: Any) -> None:
+    rendered = render(template)
+    assert rendered == value
+    assert type(rendered) is type(value)
+
+
+def test_what_has_no_template_stays_the_same_object() -> None:
+    table = Table("d.t")
+    assert render(table) is table
+
+
+def test_a_value_is_never_rendered_again() -> None:
+    assert render("{{ params.evil }}") == "{{ run_id }}"
+    assert render("-{{ params.evil }}-") == "-{{ run_id }}-"
+
+
+@given(st.text())
+def test_any_text_as_a_value_is_inert(text: str) -> None:
+    assert render_value("{{ x }}", {"x": text}, where=WHERE) == text
+    assert render_value("<{{ x }}>", {"x": text}, where=WHERE) == f"<{text}>"
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ dss }}", "unknown name 'dss'; did you mean 'ds'?"),
+        ("{{ params.yaer }}", "unknown name 'yaer'; did you mean 'year'?"),
+        ("{{ params['yaer'] }}", "unknown name 'yaer'; did you mean 'year'?"),
+        ("{{ zzz }}", "unknown name 'zzz'; known: ds, logical_date, params, run_id"),
+        ("{% if false %}{{ zzz }}{% endif %}", "unknown name 'zzz'"),
+        ("{{ ds", "unexpected end of template"),
+        ("a\n\n{{ ds }", "line 3"),
+        ("{% nonsense %}", "Encountered unknown tag 'nonsense'."),
+        ("{{ ds | nonsense }}", "No filter named 'nonsense'."),
+        ("{{ ds + 1 }}", "can only concatenate str"),
+        ("{{ 1 / 0 }}", "division by zero"),
+        ("{{ ds.__class__ }}", "unsafe"),
+        ("{{ params.__class__.__mro__ }}", "unsafe"),
+        ("{% include 'x' %}", "{% include %} is not allowed"),
+        ("{% import 'x' as y %}", "{% import %} is not allowed"),
+        ("x{{ params.nothing }}", "a part of 'x{{ params.nothing }}' is None"),
+        (Table("{{ params.nothing }}"), "gives None; a name must be text"),
+        (Table("{{ params.names }}"), "gives ['a', 'b']; a name must be text"),
+        (Table("{{ params.evil }}"), "a value is not rendered again"),
+        (Table("{{ ds }} x.t$"), "expected a table such as 'dataset.table'"),
+        (Cluster("{{ run_id }}", region="{{ ds }}"), "expected a region such as 'us-central1', got '2022-01-31'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_at_its_place(template: Any, message: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        render(template)
+    assert str(caught.value).startswith(WHERE)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
