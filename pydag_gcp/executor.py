@@ -161,9 +161,7 @@ class _Run:
             return  # local work that needs the cloud will find out
         self.plan.clients.check()
         for dataset in datasets.ensure(self.plan.clients, self.plan.written_tables()):
-            self._emit(
-                RunWarned(at=datetime.now(UTC), run_id=self.plan.run_id, message=f"created missing dataset {dataset}")
-            )
+            self._warn(f"created missing dataset {dataset}")
 
     def _fill(self) -> None:
         """Start ready tasks while processors are free."""
@@ -337,6 +335,9 @@ class _Run:
             )
         )
 
+    def _warn(self, message: str) -> None:
+        self._emit(RunWarned(at=datetime.now(UTC), run_id=self.plan.run_id, message=message))
+
     def _emit(self, event: Event) -> None:
         for listener in self.listeners:
             listener(event)
@@ -358,6 +359,7 @@ class _Run:
 
     def _cancel(self) -> None:
         self._cancelled = True
+        self._warn("cancelling the jobs and waiting for their ends; press Ctrl-C again to leave at once")
         for task_id in self._scheduler.cancel():
             self._settle(task_id, TaskState.CANCELLED)
         for task_id, timer in list(self._retrying.items()):

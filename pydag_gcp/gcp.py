@@ -155,8 +155,10 @@ class Clients:
 
         scopes = ["https://www.googleapis.com/auth/cloud-platform"]
         if self.target.credentials is not None:
-            return service_account.Credentials.from_service_account_file(self.target.credentials, scopes=scopes)
-        found: Credentials = google.auth.default(scopes=scopes)[0]
+            read = service_account.Credentials.from_service_account_file
+            found: Credentials = read(self.target.credentials, scopes=scopes)  # type: ignore[no-untyped-call]
+        else:
+            found = google.auth.default(scopes=scopes)[0]
         return found
 
     def _check_credentials(self) -> None:
@@ -213,9 +215,9 @@ class Clients:
 
 
 def _start_local_cloud(home: Path) -> Endpoints:
-    from pydag_gcp.local import daemon
+    from pydag_gcp.local.daemon import up
 
-    found = daemon.up(home)
+    found = up(home)
     return Endpoints(bigquery=found.bigquery, storage=found.storage, dataproc=found.dataproc)
 
 

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
+# A signal that comes just before the inbox blocks is handled only when something wakes it: this long after, at most.
+_LONGEST = 0.5
+
 
 @dataclass(order=True)
 class Timer:
@@ -56,7 +59,7 @@ class Loop:
         """Sleep until something is to be done, then do all that is."""
         while self._timers and self._timers[0].cancelled:
             heapq.heappop(self._timers)
-        timeout = max(0.0, self._timers[0].due - self.clock()) if self._timers else None
+        timeout = min(max(0.0, self._timers[0].due - self.clock()), _LONGEST) if self._timers else _LONGEST
         try:
             self._inbox.get(timeout=timeout)()
             while not self._stopped:

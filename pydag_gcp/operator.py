@@ -56,14 +56,19 @@ class Owner(Protocol):
 current_dag: ContextVar[Owner | None] = ContextVar("current_dag", default=None)
 
 
+#: The task of which a rendered copy is being made: the copy stands at the same line.
+_rendering: ContextVar[Operator | None] = ContextVar("_rendering", default=None)
+
+
 @contextlib.contextmanager
-def outside_any_dag() -> Iterator[None]:
-    """Construct operators that join no DAG."""
-    token = current_dag.set(None)
+def _copying(task: Operator) -> Iterator[None]:
+    """Construct copies of a task that join no DAG."""
+    dag, original = current_dag.set(None), _rendering.set(task)
     try:
         yield
     finally:
-        current_dag.reset(token)
+        current_dag.reset(dag)
+        _rendering.reset(original)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +172,13 @@ class Operator(BaseModel):
         DefinitionError: A field is unknown, missing or of the wrong type; names the file, line, task and field.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        populate_by_name=True,
+        coerce_numbers_to_str=True,  # "{{ params.year }}" gives a number, also where text is wanted
+    )
 
     #: Part of the fingerprint: raise it when the operator's code changes what it produces.
     revision: ClassVar[int] = 1
@@ -187,7 +198,8 @@ class Operator(BaseModel):
     idempotent: bool = Field(default=False, description="Running it again after a partial effect does no harm")
 
     def __init__(self, /, **fields: Any) -> None:
-        source = calling_line()
+        original = _rendering.get()
+        source = original.source if original else calling_line()
         try:
             super().__init__(**fields)
         except ValidationError as error:
@@ -232,7 +244,7 @@ class Operator(BaseModel):
         for name in sorted(self.model_fields_set):
             where = place(file=self.source.file, line=self.source.line, task=self.task_id, field=name)
             given[name] = render_value(getattr(self, name), ctx.variables, where=where)
-        with outside_any_dag():
+        with _copying(self):
             return type(self)(**given)
 
     def check(self, ctx: Context) -> None:

@@ -94,3 +94,15 @@ def test_planning_leaves_no_trace(dag: DAG) -> None:
 
 def test_run_ids_do_not_repeat() -> None:
     assert len({new_run_id() for _ in range(1000)}) == 1000
+
+
+def test_a_rendered_task_stands_where_the_author_wrote_it(dag: DAG) -> None:
+    assert planned(dag).tasks["write"].source == dag.tasks["write"].source
+
+
+def test_a_number_may_be_rendered_where_text_is_wanted(project: Path) -> None:
+    with DAG("numbers", params={"year": 2022}) as dag:
+        Write(task_id="write", table=Table("d.t"), text="{{ params.year }}")
+    task = planned(dag).tasks["write"]
+    assert isinstance(task, Write)
+    assert task.text == "2022"
