@@ -225,8 +225,8 @@ class RemoteAttempt(Attempt):
         else:
             self._resends += 1
             delay = RESEND.delay(self._resends)
-            self.ctx.log.warning("no answer, sending job %s again in %.1f s: %s", self.job_id, delay, error)
-            self.driver.report(self, TaskState.RUNNING, f"no answer, sends the same job again: {error}")
+            self.ctx.log.warning("sending job %s again in %.1f s: %s", self.job_id, delay, error)
+            self.driver.report(self, TaskState.RUNNING, f"sends the same job again: {error}")
             self.driver.after(delay, lambda: self.driver.call(self._submit_again, self._answered))
 
     def _accepted(self, handle: Mapping[str, Any]) -> None:

@@ -177,6 +177,7 @@ class Operator(BaseModel):
         extra="forbid",
         arbitrary_types_allowed=True,
         populate_by_name=True,
+        ser_json_bytes="base64",
         coerce_numbers_to_str=True,  # "{{ params.year }}" gives a number, also where text is wanted
     )
 

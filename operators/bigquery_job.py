@@ -1,0 +1,162 @@
+"""What load and query jobs have in common: one job resource, inserted once under a chosen id, then looked at.
+
+https://cloud.google.com/bigquery/docs/reference/rest/v2/Job
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from pydag_gcp.gcp import CALL_TIMEOUT
+from pydag_gcp.operator import Context, Done, Failed, Json, RemoteOperator, Running, Status, request_label
+from pydag_gcp.operators.labels import Labels
+from pydag_gcp.operators.submission import REQUEST_LABEL, merged, one_line, refusals, submit_once
+from pydag_gcp.retry import is_transient_reason
+
+if TYPE_CHECKING:
+    from google.cloud.bigquery import LoadJob, QueryJob
+
+#: Settings of a job of any kind; ``dryRun`` is left out, because a dry run does nothing.
+_SETTINGS = frozenset({"jobTimeoutMs", "labels", "maxSlots", "reservation"})
+#: Errors of single rows and files that a message repeats, at most.
+_MOST_ERRORS = 3
+
+_HINTS = {
+    "bytesBilledLimitExceeded": "raise maximum_bytes_billed, or read less",
+    "accessDenied": "grant the account that runs this the permission it names",
+    "quotaExceeded": "wait, or ask for more quota: https://cloud.google.com/bigquery/quotas",
+}
+
+
+_WRITE_EMPTY_HINT = "write='WRITE_TRUNCATE' replaces what is there, write='WRITE_APPEND' adds to it"
+
+
+class BigQueryJob(RemoteOperator):
+    """One BigQuery job."""
+
+    #: The key of the job's own part in its configuration.
+    kind: ClassVar[str]
+    #: What ``config`` may not say, because what the task reads and writes is taken from these fields of ours.
+    own_fields: ClassVar[Mapping[str, str]]
+
+    labels: Labels = Field(default={}, description="Labels of your own for the job")
+    config: dict[str, Any] = Field(
+        default={},
+        description="Laid over the job configuration that is sent, in the names of "
+        "https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#JobConfiguration",
+    )
+
+    @field_validator("config")
+    @classmethod
+    def _known_settings(cls, config: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(config.get(cls.kind, {}), dict):
+            raise ValueError(f"{cls.kind!r} holds settings by name, got {config[cls.kind]!r}")  # noqa: TRY004  pydantic wants a ValueError
+        for name in sorted(config.keys() - _SETTINGS - {cls.kind}):
+            raise ValueError(
+                f"no setting {name!r} of a {cls.kind} job; known: {', '.join(sorted(_SETTINGS | {cls.kind}))} "
+                f"(what only a {cls.kind} job has goes inside {cls.kind!r})"
+            )
+        for name in sorted(cls.own_fields.keys() & config.get(cls.kind, {}).keys()):
+            raise ValueError(f"{cls.kind}.{name} is what the field {cls.own_fields[name]!r} says; set that")
+        return config
+
+    @abstractmethod
+    def configuration(self, ctx: Context) -> dict[str, Json]:
+        """What is sent, without labels and the author's ``config``."""
+
+    @abstractmethod
+    def _insert(self, ctx: Context, configuration: dict[str, Json], job_id: str) -> LoadJob | QueryJob:
+        """Send one jobs.insert."""
+
+    def submit(self, ctx: Context, job_id: str) -> dict[str, Json]:
+        """See :meth:`~pydag_gcp.operator.RemoteOperator.submit`.
+
+        https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs/insert: an id can be used once per location.
+        """
+        request = merged(self.configuration(ctx), self.config)
+        extra = request.pop("labels", {})
+        label = request_label(request)
+        sent = {**request, "labels": {**extra, **self.labels, **ctx.labels, REQUEST_LABEL: label}}
+        handle = {"project": ctx.target.project, "location": ctx.target.location, "job_id": job_id}
+        submit_once(
+            self._title(job_id),
+            label,
+            create=lambda: self._insert(ctx, sent, job_id),
+            fetch=lambda: _get(ctx, handle),
+        )
+        return handle
+
+    def poll(self, ctx: Context, handle: Mapping[str, Json]) -> Status:
+        """See :meth:`~pydag_gcp.operator.RemoteOperator.poll`."""
+        with refusals(f"BigQuery job {handle['job_id']!r} cannot be looked at"):
+            job = _get(ctx, handle)
+        if job.state != "DONE":
+            return Running(detail=f"BigQuery job {job.state}")
+        if job.error_result is None:
+            return Done()
+        return Failed(
+            reason=self._failure(job, handle["job_id"]),
+            transient=is_transient_reason(job.error_result.get("reason")),
+        )
+
+    def cancel(self, ctx: Context, handle: Mapping[str, Json]) -> None:
+        """See :meth:`~pydag_gcp.operator.RemoteOperator.cancel`."""
+        with refusals(f"BigQuery job {handle['job_id']!r} cannot be cancelled"):
+            ctx.clients.bigquery().cancel_job(
+                handle["job_id"],
+                project=handle["project"],
+                location=handle["location"],
+                retry=None,  # type: ignore[arg-type]
+                timeout=CALL_TIMEOUT,
+            )
+
+    def result(self, ctx: Context, handle: Mapping[str, Json]) -> Json:
+        """See :meth:`~pydag_gcp.operator.RemoteOperator.result`."""
+        with refusals(f"BigQuery job {handle['job_id']!r} cannot be looked at"):
+            return {"job_id": handle["job_id"], "location": handle["location"], **self._summary(_get(ctx, handle))}
+
+    @abstractmethod
+    def _summary(self, job: Any) -> dict[str, Json]:
+        """What a finished job came to."""
+
+    def _title(self, job_id: str) -> str:
+        return f"BigQuery {self.kind} job {job_id!r}"
+
+    def _failure(self, job: LoadJob | QueryJob, job_id: str) -> str:
+        """Say in one line why a job failed, with the errors that name files and rows."""
+        first = job.error_result or {}
+        reason = str(first.get("reason", "unknown"))
+        parts = [_sentence(first)]
+        for error in job.errors or []:
+            sentence = _sentence(error)
+            if not any(sentence in part or part in sentence for part in parts):
+                parts.append(sentence)
+            elif any(part in sentence for part in parts):  # the same error, but it says where
+                parts = [sentence if part in sentence else part for part in parts]
+        parts = [part for part in parts if "giving up" not in part] or parts  # others say what it gave up over
+        text = f"{self._title(job_id)} failed: {'; '.join(parts[:_MOST_ERRORS])} ({reason})"
+        hint = (
+            _WRITE_EMPTY_HINT
+            if job.write_disposition == "WRITE_EMPTY" and reason == "duplicate"
+            else _HINTS.get(reason)
+        )
+        return f"{text}; {hint}" if hint else text
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    message, location = one_line(str(error.get("message", ""))), str(error.get("location") or "")
+    return f"{location}: {message}" if location not in {"", "query"} and location not in message else message
+
+
+def _get(ctx: Context, handle: Mapping[str, Json]) -> Any:
+    return ctx.clients.bigquery().get_job(
+        handle["job_id"],
+        project=handle["project"],
+        location=handle["location"],
+        retry=None,  # type: ignore[arg-type]
+        timeout=CALL_TIMEOUT,
+    )

@@ -1,0 +1,238 @@
+"""SQL run by BigQuery: DDL, DML, a SELECT into a table, or a script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from pydag_gcp.errors import DefinitionError, place
+from pydag_gcp.gcp import CALL_TIMEOUT
+from pydag_gcp.operator import Context, Json
+from pydag_gcp.operators.bigquery_job import BigQueryJob
+from pydag_gcp.operators.bound import query_parameters
+from pydag_gcp.operators.declared import Declared, qualified
+from pydag_gcp.operators.table_layout import (
+    Clustering,
+    CreateDisposition,
+    Destination,
+    Partitioning,
+    WriteDisposition,
+    layout,
+)
+from pydag_gcp.resources import Resource, Table, is_template
+
+if TYPE_CHECKING:
+    from google.cloud.bigquery import QueryJob
+
+    from pydag_gcp.sql import Analysis, Query
+
+_SCALARS = (bool, int, float, str, bytes, Decimal, datetime, date, time, Table, type(None))
+
+
+def _value(value: Any) -> Any:
+    """Accept a scalar, a table, ``{table: dataset.table}`` as YAML has it, or a list of these."""
+    if isinstance(value, (list, tuple)):
+        return [_value(item) for item in value]
+    if isinstance(value, dict) and "table" in value:
+        return Table(**value)
+    if not isinstance(value, _SCALARS):
+        raise ValueError(  # noqa: TRY004  pydantic reports a ValueError with the field's name, a TypeError it lets through
+            f"expected a scalar, a table or a list of these, got {value!r}"
+        )
+    return value
+
+
+def _dataset(name: str) -> str:
+    if not is_template(name) and not re.fullmatch(r"\w+", name):
+        raise ValueError(f"expected a dataset of the run's project such as 'sales', got {name!r}")
+    return name
+
+
+class BigQueryQuery(BigQueryJob):
+    """Run SQL.
+
+    ``{{ name }}`` puts a parameter into the text, safely quoted; ``@name`` binds it. A single statement takes effect
+    wholly or not at all; a script may stop half-way, so it is tried again only with ``idempotent=True``.
+    """
+
+    kind: ClassVar[str] = "query"
+    own_fields: ClassVar[Mapping[str, str]] = {
+        "query": "sql",
+        "queryParameters": "params",
+        "defaultDataset": "dataset",
+        "destinationTable": "destination",
+        "useLegacySql": "sql",
+    }
+
+    sql: str = Field(min_length=1, description="SQL, or the name of a file that ends in .sql")
+    params: dict[str, Annotated[Any, BeforeValidator(_value)]] = Field(
+        default={}, description="Values for {{ name }} and @name: scalars, lists, tables"
+    )
+    dataset: Annotated[str, AfterValidator(_dataset)] | None = Field(
+        default=None, description="Dataset of tables that name none"
+    )
+    destination: Destination | None = Field(default=None, description="Table that takes the rows of a SELECT")
+    write: WriteDisposition | None = Field(
+        default=None, description="Replace what the destination holds (the default), add to it, or refuse"
+    )
+    create: CreateDisposition | None = Field(default=None, description="Whether to create a missing destination")
+    partition_by: Partitioning | None = Field(default=None, description="Partitions of a destination that is created")
+    cluster_by: Clustering = ()
+    maximum_bytes_billed: int | None = Field(default=None, ge=1, description="Fail before reading more bytes than this")
+    declared_reads: tuple[Declared, ...] | None = Field(
+        default=None, alias="reads", description="What it reads, where that cannot be seen in the SQL"
+    )
+    declared_writes: tuple[Declared, ...] | None = Field(
+        default=None, alias="writes", description="What it writes, where that cannot be seen in the SQL"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.destination is None:
+            for name in ("write", "create", "partition_by", "cluster_by"):
+                if getattr(self, name):
+                    raise ValueError(f"{name!r} is for a query with a 'destination'; in DDL write it in the SQL")
+        return self
+
+    def rendered(self, ctx: Context) -> Self:
+        """See :meth:`~pydag_gcp.operator.Operator.rendered`; SQL has its own rules, kept by ``render_sql``."""
+        if self._is_file:
+            return super().rendered(ctx)
+        plain = self.model_copy(update={"sql": "SELECT"})
+        return super(BigQueryQuery, plain).rendered(ctx).model_copy(update={"sql": self.sql})
+
+    def check(self, ctx: Context) -> None:
+        """Render the SQL; on the local target, parse it too. A file in a bucket is left for later."""
+        if self.destination is not None:
+            self.destination.qualified(ctx.target.project, self.dataset)
+        if self._in_bucket:
+            return
+        self._parameters(self._query(ctx))
+        if ctx.target.is_local:
+            self._analysis(ctx)
+
+    def reads(self, ctx: Context) -> frozenset[Resource] | None:
+        """What the author declared, else what the SQL shows."""
+        if self.declared_reads is not None:
+            return qualified(self.declared_reads, ctx, self.dataset)
+        analysis = self._known(ctx)
+        return None if analysis is None or analysis.reads is None else frozenset[Resource](analysis.reads)
+
+    def writes(self, ctx: Context) -> frozenset[Resource] | None:
+        """What the author declared, else what the SQL shows; and the destination."""
+        destination = qualified([self.destination] if self.destination else [], ctx, self.dataset)
+        if self.declared_writes is not None:
+            return qualified(self.declared_writes, ctx, self.dataset) | destination
+        analysis = self._known(ctx)
+        return None if analysis is None or analysis.writes is None else destination | analysis.writes
+
+    def atomic(self, ctx: Context) -> bool:
+        """Whether it is one statement that takes effect wholly or not at all."""
+        analysis = self._known(ctx)
+        return analysis is not None and analysis.single_atomic
+
+    def configuration(self, ctx: Context) -> dict[str, Json]:
+        """https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#JobConfigurationQuery."""
+        query = self._query(ctx)
+        sent: dict[str, Json] = {"query": query.sql, "useLegacySql": False}
+        if query.parameters:
+            sent.update(parameterMode="NAMED", queryParameters=self._parameters(query))
+        if self.dataset is not None:
+            sent["defaultDataset"] = {"projectId": ctx.target.project, "datasetId": self.dataset}
+        if self.maximum_bytes_billed is not None:
+            sent["maximumBytesBilled"] = str(self.maximum_bytes_billed)
+        if self.destination is not None:
+            sent.update(
+                layout(
+                    destination=self.destination.qualified(ctx.target.project, self.dataset),
+                    write=self.write or "WRITE_TRUNCATE",
+                    create=self.create or "CREATE_IF_NEEDED",
+                    partition_by=self.partition_by,
+                    cluster_by=self.cluster_by,
+                )
+            )
+        return {"query": sent}
+
+    @property
+    def _is_file(self) -> bool:
+        return self.sql.endswith(".sql") and not any(map(str.isspace, self.sql))
+
+    @property
+    def _in_bucket(self) -> bool:
+        return self.sql.startswith("gs://")
+
+    @property
+    def _place(self) -> str:
+        return place(file=self.source.file, line=self.source.line, task=self.task_id)
+
+    def _query(self, ctx: Context) -> Query:
+        from pydag_gcp.sql import load_template, render_sql
+
+        template = load_template(
+            self.sql, folder=ctx.folder, project_folder=ctx.project_folder, clients=ctx.clients, where=self._place
+        )
+        return render_sql(
+            template,
+            self.params,
+            ctx.variables,
+            project=ctx.target.project,
+            dataset=self.dataset,
+            where=self._place,
+        )
+
+    def _parameters(self, query: Query) -> list[dict[str, Json]]:
+        try:
+            return query_parameters(query.parameters)
+        except ValueError as error:
+            raise DefinitionError(str(error), where=self._place) from None
+
+    def _analysis(self, ctx: Context) -> Analysis:
+        from pydag_gcp.sql import analyse
+
+        return analyse(self._query(ctx), project=ctx.target.project, dataset=self.dataset)
+
+    def _known(self, ctx: Context) -> Analysis | None:
+        """The analysis, or None if the SQL cannot be seen yet or sqlglot does not understand it."""
+        if self._in_bucket and ctx.try_number == 0:
+            return None
+        try:
+            return self._analysis(ctx)
+        except DefinitionError:  # check() has told what is wrong; where BigQuery is the judge, this is no error
+            return None
+
+    def _title(self, job_id: str) -> str:
+        title = super()._title(job_id)
+        return f"{title} ({self.sql})" if self._is_file else title
+
+    def _insert(self, ctx: Context, configuration: dict[str, Json], job_id: str) -> QueryJob:
+        from google.cloud.bigquery import QueryJobConfig
+
+        job_config = cast("QueryJobConfig", QueryJobConfig.from_api_repr(configuration))
+        return ctx.clients.bigquery().query(
+            configuration["query"]["query"],
+            job_config=job_config,
+            job_id=job_id,
+            project=ctx.target.project,
+            location=ctx.target.location,
+            retry=None,  # type: ignore[arg-type]
+            job_retry=None,
+            timeout=CALL_TIMEOUT,
+        )
+
+    def _summary(self, job: QueryJob) -> dict[str, Json]:
+        selects = job.statement_type == "SELECT"
+        table = job.destination if selects else job.ddl_target_table or job.destination
+        named = table is not None and not table.dataset_id.startswith("_")  # others are BigQuery's own, for a day
+        return {
+            "statement_type": job.statement_type,
+            "destination": str(table) if named else None,
+            "rows": job.result(retry=None, timeout=CALL_TIMEOUT, job_retry=None).total_rows if selects else None,
+            "rows_affected": job.num_dml_affected_rows,
+            "bytes_processed": job.total_bytes_processed,
+            "bytes_billed": job.total_bytes_billed,
+        }

@@ -1,0 +1,148 @@
+"""Sending a request to the cloud once, and recognising a job that it started before.
+
+A submit whose answer was lost is sent again under the same id; the service then says that the id is taken. Whether the
+job that has it is ours is told by its ``pydag-request`` label, the hash of the request.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+from pydag_gcp.errors import TaskError
+from pydag_gcp.operator import Json
+from pydag_gcp.retry import is_transient
+
+if TYPE_CHECKING:
+    from google.api_core.exceptions import Conflict
+
+#: The label that holds the hash of the request that made a job or a cluster.
+REQUEST_LABEL: Final = "pydag-request"
+
+_HINTS = {
+    401: "run `gcloud auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS",
+    403: "grant the account that runs this the permission, or use another account",
+}
+
+
+class Labelled(Protocol):
+    """What a job of any service has."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Its labels."""
+
+
+_Job = TypeVar("_Job", bound=Labelled)
+
+
+def submit_once(what: str, label: str, *, create: Callable[[], _Job], fetch: Callable[[], _Job]) -> _Job:
+    """Send a request once; if its id is taken, return the job that has it, provided that it is this very request's.
+
+    Args:
+        what: The job, to begin a sentence with: ``BigQuery job 'pydag-12ab'``.
+        label: The hash of the request.
+        create: Sends the request, once.
+        fetch: Gets the job that has the id.
+
+    Raises:
+        TaskError: The request was refused, or the id belongs to another request. Transient if the service says both
+            that the id is taken and that it knows no such job: ask again.
+        google.api_core.exceptions.GoogleAPICallError: A transient one, unchanged: the job may exist.
+    """
+    from google.api_core.exceptions import Aborted, Conflict
+
+    with refusals(f"{what} was refused"):
+        try:
+            job = create()
+        except Conflict as taken:
+            if isinstance(taken, Aborted):  # also an HTTP 409, but it speaks of a clash that passes
+                raise
+            job = _holder(what, taken, fetch)
+    found = job.labels.get(REQUEST_LABEL)
+    if found != label:
+        raise TaskError(
+            f"{what} exists already, but another request made it (its label {REQUEST_LABEL} is "
+            f"{found!r}, expected {label!r})",
+            hint="it was left alone; did the task change while its run was interrupted? start a new run",
+        )
+    return job
+
+
+def _holder(what: str, taken: Conflict, fetch: Callable[[], _Job]) -> _Job:
+    from google.api_core.exceptions import NotFound
+
+    message = said(taken)
+    if "already exists: " in message.lower() and "already exists: job" not in message.lower():
+        raise TaskError(f"{what} was refused: {message}") from taken
+    try:
+        return fetch()
+    except NotFound as error:
+        # Seen for some seconds after the 409: https://github.com/googleapis/python-bigquery/issues/2134
+        raise TaskError(f"{what} exists, but the service does not show it yet", transient=True) from error
+
+
+@contextmanager
+def refusals(what: str) -> Iterator[None]:
+    """Turn a definite refusal into a :class:`TaskError` that begins with ``what``; pass transient errors on."""
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except GoogleAPICallError as error:
+        if is_transient(error):
+            raise
+        raise TaskError(f"{what}: {said(error)}", hint=_HINTS.get(error.code or 0)) from error
+    except GoogleAuthError as error:
+        if is_transient(error):
+            raise
+        raise TaskError(f"{what}: {one_line(str(error))}", hint=_HINTS[401]) from error
+
+
+def said(error: Exception) -> str:
+    """What a service said, in one line, without the URL and the status around it."""
+    for detail in getattr(error, "errors", None) or []:
+        if isinstance(detail, Mapping) and detail.get("message"):
+            return one_line(str(detail["message"]))
+    return one_line(str(getattr(error, "message", None) or error))
+
+
+def one_line(text: str) -> str:
+    """Fold a text into one line."""
+    return " ".join(text.split())
+
+
+def merged(sent: Mapping[str, Json], config: Mapping[str, Json]) -> dict[str, Json]:
+    """Lay ``config`` over what we send: objects are merged, at any depth; anything else replaces what was there."""
+    result: dict[str, Json] = copy.deepcopy(dict(sent))
+    for key, value in config.items():
+        below = result.get(key)
+        if isinstance(below, dict) and isinstance(value, Mapping):
+            result[key] = merged(below, value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+def message_from(kind: Any, content: Mapping[str, Json], *, field: str) -> Any:
+    """Make a message of Google's from JSON.
+
+    Args:
+        kind: The message's class, such as ``dataproc_v1.Cluster``.
+        content: The JSON form of https://protobuf.dev/programming-guides/json, names with underscores.
+        field: The author's field whose value may be wrong.
+
+    Raises:
+        ValueError: A name is unknown or a value has the wrong type.
+    """
+    import json
+
+    from google.protobuf.json_format import ParseError
+
+    try:
+        return kind.from_json(json.dumps(content), ignore_unknown_fields=False)
+    except (ParseError, TypeError) as error:
+        raise ValueError(f"{field}: {one_line(str(error))}") from error

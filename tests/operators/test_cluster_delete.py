@@ -1,0 +1,144 @@
+"""https://cloud.google.com/dataproc/docs/reference/rpc/google.cloud.dataproc.v1#deleteclusterrequest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pydag_gcp.errors import TaskError
+from pydag_gcp.operator import Context, Done, Failed, Running
+from pydag_gcp.operators import DataprocDeleteCluster
+from pydag_gcp.resources import Cluster
+from pydag_gcp.retry import is_transient
+
+if TYPE_CHECKING:
+    from tests.operators.conftest import DataprocService
+
+
+def delete(**fields: Any) -> DataprocDeleteCluster:
+    return DataprocDeleteCluster(**{"task_id": "t", "cluster": Cluster("c"), **fields})
+
+
+def test_a_cluster_is_deleted_by_its_uuid(ctx: Context, dataproc: DataprocService) -> None:
+    dataproc.add_cluster("c", uuid="u1")
+    task = delete()
+
+    handle = task.submit(ctx, "pydag-1")
+
+    [request] = dataproc.called("DeleteCluster")
+    assert (request.cluster_uuid, request.request_id) == ("u1", "pydag-1")
+    assert task.poll(ctx, handle) == Running(detail="cluster c DELETING")
+    del dataproc.clusters["c"]
+    dataproc.end_operation()
+    assert task.poll(ctx, handle) == Done()
+    assert task.result(ctx, handle) == {
+        "cluster_name": "c",
+        "region": "us-central1",
+        "cluster_uuid": "u1",
+        "existed": True,
+    }
+
+
+def test_gone_already_is_success(ctx: Context, dataproc: DataprocService) -> None:
+    task = delete()
+
+    handle = task.submit(ctx, "pydag-1")
+
+    assert task.poll(ctx, handle) == Done()
+    assert task.result(ctx, handle)["existed"] is False
+    assert dataproc.called("DeleteCluster") == []
+
+
+def test_gone_between_look_and_deletion_is_success(ctx: Context, dataproc: DataprocService) -> None:
+    dataproc.add_cluster("c")
+    dataproc.faults["DeleteCluster"] = ["hidden"]
+    task = delete()
+
+    handle = task.submit(ctx, "pydag-1")
+    del dataproc.clusters["c"]
+
+    assert task.poll(ctx, handle) == Done()
+
+
+def test_a_later_cluster_of_the_same_name_is_left_alone(ctx: Context, dataproc: DataprocService) -> None:
+    dataproc.add_cluster("c", uuid="u2")
+    task = delete(cluster_uuid="u1")
+
+    handle = task.submit(ctx, "pydag-1")
+
+    assert task.poll(ctx, handle) == Done()
+    assert dataproc.called("DeleteCluster") == []
+
+
+def test_a_cluster_that_is_being_deleted_is_waited_for(ctx: Context, dataproc: DataprocService) -> None:
+    dataproc.add_cluster("c", "DELETING", uuid="u1")
+    task = delete()
+
+    handle = task.submit(ctx, "pydag-1")
+
+    assert dataproc.called("DeleteCluster") == []
+    assert isinstance(task.poll(ctx, handle), Running)
+    dataproc.add_cluster("c", "CREATING", uuid="u2")
+    assert task.poll(ctx, handle) == Done()
+
+
+def test_a_lost_answer_deletes_once(ctx: Context, dataproc: DataprocService) -> None:
+    dataproc.add_cluster("c", uuid="u1")
+    dataproc.faults["DeleteCluster"] = ["accepted"]
+    task = delete()
+    with pytest.raises(Exception, match="try again") as caught:
+        task.submit(ctx, "pydag-1")
+    assert is_transient(caught.value)
+
+    # Meanwhile that cluster is gone, and another run has created one of the same name.
+    dataproc.add_cluster("c", uuid="u2")
+    handle = task.submit(ctx, "pydag-1")
+
+    assert task.poll(ctx, handle) == Done()
+    assert dataproc.clusters["c"].status.state.name == "RUNNING"
+
+
+def test_a_failed_deletion_tells_why(ctx: Context, dataproc: DataprocService) -> None:
+    dataproc.add_cluster("c")
+    task = delete()
+    handle = task.submit(ctx, "pydag-1")
+    dataproc.end_operation(code=7, message="no permission on disk")
+
+    assert task.poll(ctx, handle) == Failed(
+        reason="cluster us-central1/c could not be deleted: no permission on disk", transient=False
+    )
+
+
+def test_a_deletion_that_ends_in_error_may_be_tried_again(ctx: Context, dataproc: DataprocService) -> None:
+    dataproc.add_cluster("c", "DELETING")
+    task = delete()
+    handle = task.submit(ctx, "pydag-1")
+    dataproc.set_state("c", "ERROR", "disk in use")
+
+    assert task.poll(ctx, handle) == Failed(
+        reason="cluster us-central1/c could not be deleted, it is ERROR: disk in use", transient=True
+    )
+
+
+def test_a_refused_deletion_is_one_clear_line(ctx: Context, dataproc: DataprocService) -> None:
+    dataproc.add_cluster("c")
+    dataproc.refuse("DeleteCluster", "PERMISSION_DENIED", "not you")
+
+    with pytest.raises(TaskError, match="cluster us-central1/c cannot be deleted: not you; grant the account"):
+        delete().submit(ctx, "pydag-1")
+
+
+def test_cancel_waits_for_the_deletion(ctx: Context, dataproc: DataprocService) -> None:
+    dataproc.add_cluster("c")
+    task = delete()
+    handle = task.submit(ctx, "pydag-1")
+
+    task.cancel(ctx, handle)
+
+    assert isinstance(task.poll(ctx, handle), Running)
+
+
+def test_it_uses_and_writes_its_cluster(ctx: Context) -> None:
+    assert delete().uses(ctx) == delete().writes(ctx) == {Cluster("c")}
+    assert delete().reads(ctx) == frozenset()

@@ -1,0 +1,265 @@
+"""Query jobs: https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#JobConfigurationQuery."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pydag_gcp.errors import DefinitionError, TaskError
+from pydag_gcp.gcp import Clients, Target
+from pydag_gcp.operator import Context, Done, Failed
+from pydag_gcp.operators import BigQueryQuery
+from pydag_gcp.resources import GCSObject, Table
+from pydag_gcp.retry import is_transient
+
+if TYPE_CHECKING:
+    from tests.operators.conftest import HttpService
+
+
+def query(sql: str = "SELECT 1 AS n", **fields: Any) -> BigQueryQuery:
+    return BigQueryQuery(**{"task_id": "t", "sql": sql, **fields})
+
+
+def sent(task: BigQueryQuery, ctx: Context) -> dict[str, Any]:
+    part: dict[str, Any] = task.configuration(ctx)["query"]
+    return part
+
+
+def test_a_query_is_sent_as_it_is_written(ctx: Context) -> None:
+    assert sent(query(), ctx) == {"query": "SELECT 1 AS n", "useLegacySql": False}
+
+
+def test_a_file_is_looked_up_next_to_the_pipeline(ctx: Context) -> None:
+    (ctx.folder / "q.sql").write_text("SELECT * FROM {{ table }} WHERE day = @day")
+    task = query("q.sql", params={"table": Table("d.t"), "day": date(2022, 1, 31)})
+
+    configuration = sent(task, ctx)
+
+    assert configuration["query"] == "SELECT * FROM `acme-1`.`d`.`t` WHERE day = @day"
+    assert configuration["parameterMode"] == "NAMED"
+    assert [p["name"] for p in configuration["queryParameters"]] == ["day"]
+
+
+def test_inline_sql_is_not_mistaken_for_a_template_of_a_field(ctx: Context) -> None:
+    task = query("SELECT * FROM {{ table }} WHERE day = {{ ds }}", params={"table": {"table": "d.t_{{ ds_nodash }}"}})
+
+    assert sent(task.rendered(ctx), ctx)["query"] == (
+        "SELECT * FROM `acme-1`.`d`.`t_20220131` WHERE day = '2022-01-31'"
+    )
+
+
+def test_a_default_dataset_may_be_a_template(ctx: Context) -> None:
+    task = query("SELECT * FROM t", dataset="d_{{ ds_nodash }}").rendered(ctx)
+
+    assert sent(task, ctx)["defaultDataset"] == {"projectId": "acme-1", "datasetId": "d_20220131"}
+    assert task.reads(ctx) == frozenset({Table("acme-1.d_20220131.t")})
+
+
+def test_a_file_name_may_be_a_template(ctx: Context) -> None:
+    (ctx.folder / "q_t.sql").write_text("SELECT 1")
+
+    assert sent(query("q_{{task_id}}.sql").rendered(ctx), ctx)["query"] == "SELECT 1"
+
+
+def test_what_the_service_gets_is_what_we_configured(ctx: Context, http: HttpService) -> None:
+    task = query("SELECT @n AS n", params={"n": 1}, maximum_bytes_billed=1000, dataset="d")
+
+    task.submit(ctx, "pydag-1")
+
+    assert len(http.requests) == 1
+    assert http.requests[0].json["configuration"]["query"] == sent(task, ctx)
+    assert sent(task, ctx)["maximumBytesBilled"] == "1000"
+    assert sent(task, ctx)["defaultDataset"] == {"projectId": "acme-1", "datasetId": "d"}
+
+
+@pytest.mark.parametrize(("fault", "message"), [("503", "try again"), ("lost", "without response")])
+def test_a_query_whose_answer_was_lost_runs_once(ctx: Context, http: HttpService, fault: str, message: str) -> None:
+    http.faults = [fault]
+    task = query("INSERT INTO d.t SELECT 1")
+    with pytest.raises(Exception, match=message) as caught:
+        task.submit(ctx, "pydag-1")
+    assert is_transient(caught.value)
+    assert len(http.requests) == 1
+
+    task.submit(ctx, "pydag-1")
+
+    assert len(http.jobs) == 1
+
+
+def test_another_query_under_the_same_id_is_refused(ctx: Context, http: HttpService) -> None:
+    query("SELECT 1").submit(ctx, "pydag-1")
+
+    with pytest.raises(TaskError, match="'pydag-1' exists already, but another request made it"):
+        query("SELECT 2").submit(ctx, "pydag-1")
+
+
+def test_a_destination_takes_the_rows(ctx: Context) -> None:
+    task = query(destination="d.t", partition_by="day", cluster_by=["a"], create="CREATE_NEVER")
+
+    configuration = sent(task, ctx)
+
+    assert configuration["destinationTable"] == {"projectId": "acme-1", "datasetId": "d", "tableId": "t"}
+    assert configuration["writeDisposition"] == "WRITE_TRUNCATE"
+    assert configuration["createDisposition"] == "CREATE_NEVER"
+    assert configuration["timePartitioning"] == {"type": "DAY", "field": "day"}
+    assert configuration["clustering"] == {"fields": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"write": "WRITE_APPEND"}, "'write' is for a query with a 'destination'"),
+        ({"partition_by": "day"}, "'partition_by' is for a query with a 'destination'"),
+        ({"params": {"a": {"b": 1}}}, "expected a scalar, a table or a list of these, got {'b': 1}"),
+        ({"params": {"a": object()}}, "expected a scalar, a table or a list of these"),
+        ({"params": {"a": {"table": "a b.c"}}}, "expected a table such as"),
+        ({"sql": ""}, "field 'sql'"),
+        ({"maximum_bytes_billed": 0}, "field 'maximum_bytes_billed'"),
+        ({"dataset": "other-project.d"}, "expected a dataset of the run's project"),
+        ({"config": {"query": {"destinationTable": {}}}}, "is what the field 'destination' says"),
+        ({"config": {"query": "SELECT 2"}}, "'query' holds settings by name"),
+        ({"reads": ["a b.c"]}, "expected a table such as"),
+    ],
+)
+def test_a_mistake_is_told_at_construction(fields: dict[str, Any], expected: str) -> None:
+    with pytest.raises(DefinitionError, match=expected):
+        query(**fields)
+
+
+def test_sql_shows_what_it_reads_and_writes(ctx: Context) -> None:
+    task = query("INSERT INTO d.fact SELECT * FROM d.stg")
+
+    assert task.reads(ctx) == frozenset({Table("acme-1.d.stg")})
+    assert task.writes(ctx) == frozenset({Table("acme-1.d.fact")})
+    assert task.atomic(ctx)
+
+
+def test_a_destination_is_written(ctx: Context) -> None:
+    assert query("SELECT * FROM d.stg", destination="d.t").writes(ctx) == frozenset({Table("acme-1.d.t")})
+
+
+def test_a_script_may_stop_half_way(ctx: Context) -> None:
+    assert not query("DELETE FROM d.t WHERE TRUE; INSERT INTO d.t SELECT 1").atomic(ctx)
+
+
+def test_declared_resources_win(ctx: Context) -> None:
+    task = query("CALL d.procedure()", reads=["d.a", "gs://bucket/b"], writes=[{"table": "d.c"}])
+
+    assert task.reads(ctx) == frozenset({Table("acme-1.d.a"), GCSObject("gs://bucket/b")})
+    assert task.writes(ctx) == frozenset({Table("acme-1.d.c")})
+    assert query("CALL d.procedure()").writes(ctx) is None
+
+
+def test_declared_resources_survive_rendering(ctx: Context) -> None:
+    task = query("CALL d.procedure()", reads=["d.a_{{ ds_nodash }}"]).rendered(ctx)
+
+    assert task.reads(ctx) == frozenset({Table("acme-1.d.a_20220131")})
+
+
+def test_sql_that_cannot_be_parsed_is_refused_on_the_local_target(ctx: Context, http: HttpService) -> None:
+    with pytest.raises(DefinitionError, match=r"1"):
+        query("SELEC 1 FROM").check(ctx)
+    assert http.requests == []
+
+
+def test_on_a_real_target_bigquery_is_the_judge_of_sql(ctx: Context) -> None:
+    real = replace(ctx, clients=Clients(Target(name="acme-1", project="acme-1")))
+    task = query("SELECT 1 FROM t WHEREVER x")
+
+    task.check(real)
+
+    assert task.reads(real) is None
+    assert task.writes(real) is None
+    assert not task.atomic(real)
+
+
+def test_a_missing_file_is_told_before_anything_runs(ctx: Context, http: HttpService) -> None:
+    with pytest.raises(DefinitionError, match=r"nothing\.sql"):
+        query("nothing.sql").check(ctx)
+
+
+def test_a_missing_parameter_is_told_before_anything_runs(ctx: Context, http: HttpService) -> None:
+    with pytest.raises(DefinitionError, match="tabel"):
+        query("SELECT * FROM {{ tabel }}", params={"table": Table("d.t")}).check(ctx)
+
+
+def test_a_parameter_that_has_no_type_is_told_before_anything_runs(ctx: Context, http: HttpService) -> None:
+    with pytest.raises(DefinitionError, match="does not fit INT64"):
+        query("SELECT @n", params={"n": 2**70}).check(ctx)
+
+
+def test_sql_in_a_bucket_is_left_for_the_run(ctx: Context, http: HttpService) -> None:
+    task = query("gs://bucket/q.sql")
+    before = replace(ctx, try_number=0)
+
+    task.check(before)
+
+    assert task.reads(before) is None
+    assert http.requests == []
+
+
+def test_the_result_of_a_select_counts_its_rows(ctx: Context, http: HttpService) -> None:
+    task = query(destination="d.t")
+    handle = task.submit(ctx, "pydag-1")
+    http.end("pydag-1", query={"statementType": "SELECT", "totalBytesProcessed": "10", "totalBytesBilled": "20"})
+    assert task.poll(ctx, handle) == Done()
+
+    assert task.result(ctx, handle) == {
+        "job_id": "pydag-1",
+        "location": "US",
+        "statement_type": "SELECT",
+        "destination": "acme-1.d.t",
+        "rows": 7,
+        "rows_affected": None,
+        "bytes_processed": 10,
+        "bytes_billed": 20,
+    }
+
+
+def test_the_result_of_dml_counts_affected_rows(ctx: Context, http: HttpService) -> None:
+    task = query("INSERT INTO d.t SELECT 1")
+    handle = task.submit(ctx, "pydag-1")
+    http.jobs["pydag-1"]["configuration"]["query"]["destinationTable"] = {
+        "projectId": "acme-1",
+        "datasetId": "_script1",
+        "tableId": "anon",
+    }
+    http.end("pydag-1", query={"statementType": "INSERT", "numDmlAffectedRows": "3"})
+
+    result = task.result(ctx, handle)
+
+    assert result["rows_affected"] == 3
+    assert result["destination"] is None
+
+
+def test_the_result_of_ddl_names_its_table(ctx: Context, http: HttpService) -> None:
+    task = query("CREATE TABLE d.t (a INT64)")
+    handle = task.submit(ctx, "pydag-1")
+    target = {"projectId": "acme-1", "datasetId": "d", "tableId": "t"}
+    http.end("pydag-1", query={"statementType": "CREATE_TABLE", "ddlTargetTable": target})
+
+    assert task.result(ctx, handle)["destination"] == "acme-1.d.t"
+
+
+def test_a_failure_names_the_file(ctx: Context, http: HttpService) -> None:
+    (ctx.folder / "q.sql").write_text("CREATE TABLE d.t (a INT64)")
+    task = query("q.sql")
+    handle = task.submit(ctx, "pydag-1")
+    http.end(
+        "pydag-1", error={"reason": "duplicate", "message": "Already Exists: Table acme-1:d.t", "location": "query"}
+    )
+
+    assert task.poll(ctx, handle) == Failed(
+        reason="BigQuery query job 'pydag-1' (q.sql) failed: Already Exists: Table acme-1:d.t (duplicate)"
+    )
+
+
+def test_the_sql_folder_of_the_project_is_looked_in_too(ctx: Context, tmp_path: Path) -> None:
+    (tmp_path / "sql").mkdir()
+    (tmp_path / "sql" / "q.sql").write_text("SELECT 2")
+
+    assert sent(query("q.sql"), ctx)["query"] == "SELECT 2"

@@ -1,0 +1,91 @@
+"""Merging, wording, and telling what is refused from what may pass."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from google.api_core import exceptions
+from google.auth.exceptions import RefreshError, TransportError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pydag_gcp.errors import TaskError
+from pydag_gcp.operators.submission import merged, one_line, refusals, said
+
+_names = st.text("abc", min_size=1, max_size=2)
+_leaves = st.none() | st.booleans() | st.integers() | st.lists(st.integers(), max_size=2)
+_objects = st.dictionaries(
+    _names, st.recursive(_leaves, lambda inner: st.dictionaries(_names, inner, max_size=3)), max_size=3
+)
+
+
+def leaves(content: dict[str, Any], path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    found: dict[tuple[str, ...], Any] = {}
+    for name, value in content.items():
+        if isinstance(value, dict) and value:
+            found |= leaves(value, (*path, name))
+        elif not isinstance(value, dict):
+            found[*path, name] = value
+    return found
+
+
+@given(_objects, _objects)
+def test_what_the_author_says_is_what_is_sent(sent: dict[str, Any], config: dict[str, Any]) -> None:
+    result = leaves(merged(sent, config))
+
+    assert {path: result[path] for path in leaves(config)} == leaves(config)
+
+
+@given(_objects, _objects)
+def test_merging_changes_neither_side_and_merging_again_nothing(sent: dict[str, Any], config: dict[str, Any]) -> None:
+    before = copy.deepcopy((sent, config))
+
+    once = merged(sent, config)
+
+    assert merged(once, config) == once
+    assert merged(sent, {}) == sent
+    assert (sent, config) == before
+
+
+def test_what_the_author_does_not_name_stays() -> None:
+    sent = {"a": {"b": 1, "c": [1, 2]}, "d": 1}
+
+    assert merged(sent, {"a": {"c": [3]}}) == {"a": {"b": 1, "c": [3]}, "d": 1}
+
+
+@given(st.text())
+def test_an_error_is_one_line(text: str) -> None:
+    assert len(one_line(text).splitlines()) <= 1
+
+
+def test_a_service_is_quoted_without_url_and_status() -> None:
+    error = exceptions.Forbidden("GET https://host/path: no", errors=[{"message": "no\n access", "reason": "x"}])
+
+    assert said(error) == "no access"
+    assert said(exceptions.Forbidden("plain")) == "plain"
+
+
+@pytest.mark.parametrize(
+    "error", [exceptions.ServiceUnavailable("x"), exceptions.TooManyRequests("x"), TransportError("x")]
+)
+def test_a_transient_error_passes_unchanged(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, refusals("it was refused"):
+        raise error
+    assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (exceptions.BadRequest("bad"), "it was refused: bad"),
+        (exceptions.Unauthorized("who?"), "it was refused: who?; run `gcloud auth application-default login`"),
+        (RefreshError("expired"), "it was refused: expired; run `gcloud auth application-default login`"),
+    ],
+)
+def test_a_definite_refusal_says_how_to_mend_it(error: Exception, expected: str) -> None:
+    with pytest.raises(TaskError) as caught, refusals("it was refused"):
+        raise error
+    assert str(caught.value).startswith(expected)
+    assert not caught.value.transient
