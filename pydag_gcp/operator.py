@@ -176,7 +176,6 @@ class Operator(BaseModel):
         frozen=True,
         extra="forbid",
         arbitrary_types_allowed=True,
-        populate_by_name=True,
         ser_json_bytes="base64",
         coerce_numbers_to_str=True,  # "{{ params.year }}" gives a number, also where text is wanted
     )
@@ -243,8 +242,9 @@ class Operator(BaseModel):
 
         given: dict[str, Any] = {}
         for name in sorted(self.model_fields_set):
-            where = place(file=self.source.file, line=self.source.line, task=self.task_id, field=name)
-            given[name] = render_value(getattr(self, name), ctx.variables, where=where)
+            field = type(self).model_fields[name].alias or name
+            where = place(file=self.source.file, line=self.source.line, task=self.task_id, field=field)
+            given[field] = render_value(getattr(self, name), ctx.variables, where=where)
         with _copying(self):
             return type(self)(**given)
 
