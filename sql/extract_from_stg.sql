@@ -1,0 +1,4 @@
+SELECT id, category, lastdate
+FROM {{ source }}
+WHERE EXTRACT(YEAR FROM lastdate) = @year
+  AND category = @category
