@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage  # type: ignore[import-untyped]
+from google.cloud import storage
 
 from pydag_gcp.errors import LocalCloudError
 from pydag_gcp.local import daemon
