@@ -1,32 +1,26 @@
 """One try of a task, from its start to its end.
 
 An attempt lives in the executor's one driving thread: its methods never block and never run at the same time. What
-blocks is handed to the driver, which calls back with the :class:`Outcome`. The rules of "exactly once" are kept here:
-
-* the id of a remote job is durable in the store before it is sent;
-* a submit whose answer is lost or refused as transient is sent again under the same id: that is no new try;
-* the try ends only when the job is seen finished, or its submit was definitely rejected;
-* timeout and cancel request the job's end, then look until it has ended; if it succeeded after all, it succeeded.
+blocks is handed to the driver, which calls back with the :class:`Outcome`.
 """
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from pydag_gcp.errors import TaskError, TaskTimeout
-from pydag_gcp.operator import Context, Done, Failed, Operator, RemoteOperator, Running, Status, remote_id
-from pydag_gcp.retry import RESEND, is_transient
+from pydag_gcp.operator import Context, Operator
+from pydag_gcp.resources import Resource
 from pydag_gcp.states import TaskState
 from pydag_gcp.store import Store
 
-#: Seconds for which a submit is sent again before the task fails, its outcome unknown.
-RESEND_LIMIT = 600.0
-#: A job is looked at after a tenth of the time it has taken so far, within these bounds, in seconds.
-POLL_EVERY = (0.05, 5.0)
+#: Shortest time that a timed-out function is given to return before its task fails, if it would be tried again.
+GRACE = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +39,14 @@ class End:
         state: ``success``, ``failed`` or ``cancelled``.
         error: Why it failed.
         again: Whether another try would be safe: nothing of this one is left behind, and nothing still runs.
+        held_back: What to tell the author if a try would follow, were it safe.
     """
 
     state: TaskState
     result: Any = None
     error: BaseException | None = None
     again: bool = True
+    held_back: str = ""
 
 
 class Timer(Protocol):
@@ -88,7 +84,7 @@ class Driver(Protocol):
 
 
 class Attempt(ABC):
-    """One try; see :class:`LocalAttempt` and :class:`RemoteAttempt`.
+    """One try; see :class:`LocalAttempt` and :class:`~pydag_gcp.remote_attempt.RemoteAttempt`.
 
     Args:
         task: The rendered task.
@@ -120,7 +116,7 @@ class Attempt(ABC):
         )
         self.driver.report(self, TaskState.RUNNING)
         if self.task.timeout is not None:
-            self._deadline = self.driver.after(self.task.timeout.total_seconds(), self._timed_out)
+            self._deadline = self.driver.after(self._timeout, self._timed_out)
         self._start()
 
     @abstractmethod
@@ -133,11 +129,14 @@ class Attempt(ABC):
     @abstractmethod
     def _timed_out(self) -> None: ...
 
-    def _timeout_end(self, *, again: bool) -> End:
-        seconds = self.task.timeout.total_seconds() if self.task.timeout else 0.0
+    @property
+    def _timeout(self) -> float:
+        return self.task.timeout.total_seconds() if self.task.timeout else 0.0
+
+    def _timeout_end(self, *, again: bool = True, held_back: str = "") -> End:
         hint = "raise its timeout if that is too short"
-        error = TaskTimeout(f"timed out after {seconds:g} s", transient=True, hint=hint)
-        return End(state=TaskState.FAILED, error=error, again=again)
+        error = TaskTimeout(f"timed out after {self._timeout:g} s", transient=True, hint=hint)
+        return End(state=TaskState.FAILED, error=error, again=again, held_back=held_back)
 
     def _end(self, end: End) -> None:
         if self._over:
@@ -158,165 +157,40 @@ class LocalAttempt(Attempt):
         self._end(End(state=TaskState.CANCELLED))
 
     def _start(self) -> None:
-        self.driver.work(self, lambda: self.task.execute(self.ctx), self._returned)
+        self.driver.work(self, lambda: as_json(self.task.execute(self.ctx)), self._returned)
 
     def _timed_out(self) -> None:
-        self._late = True
         self.ctx.log.error("timed out; its thread cannot be cut and keeps its processor until it returns")
-        end = self._timeout_end(again=True)
-        if self.driver.wants_another(self, end):
+        if not self._late and self.driver.wants_another(self, self._timeout_end()):
+            self._late = True
             self.driver.report(self, TaskState.RUNNING, "timed out, waits for its thread to return")
+            self._deadline = self.driver.after(max(self._timeout, GRACE), self._timed_out)  # it may never return
         else:
-            self._end(end)
+            self._end(self._timeout_end(again=False))
 
     def _returned(self, outcome: Outcome) -> None:
         if self._late:
-            self._end(self._timeout_end(again=True))
+            self._end(self._timeout_end())
         elif outcome.error is not None:
             self._end(End(state=TaskState.FAILED, error=outcome.error))
         else:
             self._end(End(state=TaskState.SUCCESS, result=outcome.value))
 
 
-class RemoteAttempt(Attempt):
-    """A job in the cloud: submitted on a processor, then only looked at."""
+def as_json(value: Any) -> Any:
+    """Return ``value`` as what JSON can hold; a resource becomes its fields.
 
-    task: RemoteOperator
+    Raises:
+        TaskError: It is something else; names the type.
+    """
+    try:
+        return json.loads(json.dumps(value, default=_resource_fields, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        what = f"returned a value that is not JSON: {error}"
+        raise TaskError(what, hint="return numbers, text, lists, dicts or resources") from None
 
-    def __init__(self, task: RemoteOperator, ctx: Context, driver: Driver) -> None:
-        super().__init__(task, ctx, driver)
-        self.job_id = remote_id(ctx.run_id, ctx.task_id, ctx.try_number)
-        self._handle: Mapping[str, Any] | None = None
-        self._resends = 0
-        self._cancelling: Literal["cancel", "timeout"] | None = None
-        self._detail = ""
 
-    def cancel(self) -> None:
-        """Request the job's end; the try ends when the job has."""
-        self._request_end("cancel")
-
-    def _start(self) -> None:
-        self.driver.work(self, self._submit, self._answered)
-
-    def _timed_out(self) -> None:
-        self._request_end("timeout")
-
-    # submit ------------------------------------------------------------------------------------------------------
-
-    def _submit(self) -> dict[str, Any]:
-        self.ctx.log.info("submitting job %s", self.job_id)
-        return self.task.submit(self.ctx, self.job_id)
-
-    def _submit_again(self) -> dict[str, Any]:
-        self.ctx.clients.revive()
-        return self._submit()
-
-    def _answered(self, outcome: Outcome) -> None:
-        error = outcome.error
-        if error is None:
-            self._accepted(outcome.value)
-        elif not is_transient(error):
-            self._end(End(state=TaskState.FAILED, error=error))
-        elif self._elapsed() > RESEND_LIMIT:
-            lost = TaskError(
-                f"cannot tell whether job {self.job_id} was accepted: {error}", hint="look for it before you run again"
-            )
-            self._end(End(state=TaskState.FAILED, error=lost, again=False))
-        else:
-            self._resends += 1
-            delay = RESEND.delay(self._resends)
-            self.ctx.log.warning("sending job %s again in %.1f s: %s", self.job_id, delay, error)
-            self.driver.report(self, TaskState.RUNNING, f"sends the same job again: {error}")
-            self.driver.after(delay, lambda: self.driver.call(self._submit_again, self._answered))
-
-    def _accepted(self, handle: Mapping[str, Any]) -> None:
-        self._handle = handle
-        ctx, now = self.ctx, datetime.now(UTC)
-        self.driver.store.submitted(ctx.run_id, ctx.task_id, ctx.try_number, handle=handle, at=now)
-        self.driver.report(self, TaskState.DEFERRED, f"job {self.job_id}")
-        if self._cancelling is not None:
-            self._send_cancel()
-        self._poll_later()
-
-    # poll --------------------------------------------------------------------------------------------------------
-
-    def _elapsed(self) -> float:
-        return self.driver.clock() - self._began
-
-    def _poll_later(self) -> None:
-        shortest, longest = POLL_EVERY
-        delay = min(max(self._elapsed() / 10, shortest), 0.5 if self._cancelling else longest)
-        self.driver.after(delay, lambda: self.driver.call(self._poll, self._polled))
-
-    def _poll(self) -> Status:
-        return self.task.poll(self.ctx, self._handle or {})
-
-    def _polled(self, outcome: Outcome) -> None:
-        match outcome:
-            case Outcome(error=None, value=Running(detail=detail)):
-                if detail != self._detail:
-                    self._detail = detail
-                    self.driver.report(self, TaskState.DEFERRED, detail)
-                self._poll_later()
-            case Outcome(error=None, value=Done()):
-                self.driver.call(lambda: self.task.result(self.ctx, self._handle or {}), self._fetched)
-            case Outcome(error=None, value=Failed() as failed):
-                self._failed(failed)
-            case Outcome(error=BaseException() as error) if is_transient(error):
-                self.ctx.log.warning("cannot look at job %s now: %s", self.job_id, error)
-                self.driver.report(self, TaskState.DEFERRED, f"cannot look at the job now: {error}")
-                self.driver.after(1.0, lambda: self.driver.call(self._poll_revived, self._polled))
-            case Outcome(error=error):
-                self._end(End(state=TaskState.FAILED, error=self._unfollowed(error), again=False))
-
-    def _poll_revived(self) -> Status:
-        self.ctx.clients.revive()
-        return self._poll()
-
-    def _unfollowed(self, error: BaseException | None) -> TaskError:
-        return TaskError(f"cannot follow job {self.job_id}, which may still run: {error}")
-
-    def _failed(self, failed: Failed) -> None:
-        if self._cancelling == "timeout":
-            self.ctx.log.error("stopped: %s", failed.reason)
-            self._end(self._timeout_end(again=self._may_repeat()))
-        elif self._cancelling == "cancel":
-            self._end(End(state=TaskState.CANCELLED))
-        else:
-            error = TaskError(failed.reason, transient=failed.transient)
-            self._end(End(state=TaskState.FAILED, error=error, again=self._may_repeat()))
-
-    def _may_repeat(self) -> bool:
-        return self.task.idempotent or self.task.atomic(self.ctx)
-
-    def _fetched(self, outcome: Outcome) -> None:
-        if outcome.error is None:
-            self._end(End(state=TaskState.SUCCESS, result=outcome.value))
-        elif is_transient(outcome.error):
-            self.driver.after(1.0, lambda: self._polled(Outcome(value=Done())))
-        else:
-            error = TaskError(f"job {self.job_id} succeeded, but its result cannot be read: {outcome.error}")
-            self._end(End(state=TaskState.FAILED, error=error, again=False))
-
-    # cancel ------------------------------------------------------------------------------------------------------
-
-    def _request_end(self, why: Literal["cancel", "timeout"]) -> None:
-        if self._over or self._cancelling == "cancel":
-            return
-        first = self._cancelling is None
-        self._cancelling = why
-        self.driver.report(self, TaskState.DEFERRED if self._handle else TaskState.RUNNING, "cancelling its job")
-        if first and self._handle is not None:
-            self._send_cancel()
-
-    def _send_cancel(self) -> None:
-        self.ctx.log.warning("cancelling job %s", self.job_id)
-        self.driver.call(lambda: self.task.cancel(self.ctx, self._handle or {}), self._cancel_answered)
-
-    def _cancel_answered(self, outcome: Outcome) -> None:
-        if outcome.error is None or self._over:
-            return
-        if is_transient(outcome.error):
-            self.driver.after(1.0, self._send_cancel)
-        else:  # for instance: it has just ended by itself. Polling tells.
-            self.ctx.log.warning("job %s could not be cancelled: %s", self.job_id, outcome.error)
+def _resource_fields(value: object) -> Any:
+    if isinstance(value, Resource):
+        return value.model_dump(mode="json")
+    raise TypeError(f"a {type(value).__name__}")

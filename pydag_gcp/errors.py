@@ -9,6 +9,7 @@
     ├── StoreError                 1   also OSError: the metadata database cannot be used
     ├── LocalCloudError            3   also RuntimeError: the local cloud could not be started
     ├── TaskError                  1   also RuntimeError: a task failed for a reason it can state
+    │   ├── NotYet                 1   nothing was sent; it may be possible later
     │   └── TaskTimeout            1   also TimeoutError
     └── RunFailed                  1   also RuntimeError: raised by RunResult.raise_for_state
 
@@ -90,6 +91,13 @@ class TaskError(PydagError, RuntimeError):
     ) -> None:
         super().__init__(what, where=where, hint=hint)
         self.transient = transient
+
+
+class NotYet(TaskError):
+    """A submit sent nothing, because something has to end first: it is asked again later, which is no new try."""
+
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(what, transient=True, where=where, hint=hint)
 
 
 class TaskTimeout(TaskError, TimeoutError):

@@ -9,9 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pydag_gcp import datasets
-from pydag_gcp.attempt import Attempt, End, LocalAttempt, Outcome, RemoteAttempt
+from pydag_gcp.attempt import Attempt, End, LocalAttempt, Outcome
 from pydag_gcp.errors import PydagError, StoreError
 from pydag_gcp.events import Event, Listener, RunEnded, RunStarted, RunWarned, TaskChanged
 from pydag_gcp.logs import Redactor, TryLog
@@ -27,8 +25,10 @@ from pydag_gcp.loop import Loop, Timer
 from pydag_gcp.operator import RemoteOperator
 from pydag_gcp.planner import Plan
 from pydag_gcp.processors import Workers, default_size
+from pydag_gcp.remote_attempt import RemoteAttempt
 from pydag_gcp.result import RunResult, TaskResult
 from pydag_gcp.scheduler import Scheduler
+from pydag_gcp.signals import handled
 from pydag_gcp.states import RunState, TaskState
 from pydag_gcp.store import Store
 
@@ -55,7 +55,7 @@ def execute(plan: Plan, *, max_processors: int | None = None, listeners: Sequenc
     wanted = max_processors or plan.dag.max_processors or plan.settings.processors or default_size()
     with Store(plan.settings.store_url) as store:
         run = _Run(plan, store, wanted, listeners)
-        with _signals(run):
+        with handled(run.signalled):
             return run.drive()
 
 
@@ -75,7 +75,7 @@ class _Run:
     def __init__(self, plan: Plan, store: Store, processors: int, listeners: Sequence[Listener]) -> None:
         self.plan = plan
         self.store = store
-        self.listeners = listeners
+        self.listeners = list(listeners)
         self.signal: int | None = None
         self._processors = processors
         self._free = processors
@@ -92,6 +92,8 @@ class _Run:
         self._loop = Loop()
         self._workers = Workers("pydag-processor", processors)
         self._callers = Workers("pydag-caller", CALLERS)
+        self._ready = False
+        self._failure: BaseException | None = None
         self._leaving = False
         self._cancelled = False
         self._started = datetime.now(UTC)
@@ -102,27 +104,30 @@ class _Run:
         """Run to the end."""
         self._record_start()
         try:
-            self._prepare()
+            self.call(self._prepare, self._prepared)
             while not self._leaving and not self._scheduler.done():
-                self._fill()
+                if self._ready:
+                    self._fill()
                 self._loop.wait()
-        except StoreError:
-            raise
-        except PydagError as error:
-            self.store.end_run(self.plan.run_id, RunState.FAILED, at=datetime.now(UTC), error=self._redact(str(error)))
+            self._raise_failure()
+            return self._finish()
+        except StoreError as error:
+            raise _with_live_jobs(error, self._active.values()) from error
+        except BaseException as error:
+            self.store.end_run(self.plan.run_id, RunState.FAILED, at=datetime.now(UTC), error=self._text(error))
             raise
         finally:
             self._workers.close()
             self._callers.close()
             for log in self._logs.values():
                 log.close()
-        return self._finish()
+            self.plan.clients.close()
 
     def _record_start(self) -> None:
         plan = self.plan
         definition = {
             "tasks": {
-                task_id: {"operator": type(task).__name__, **task.model_dump(mode="json", fallback=repr)}
+                task_id: {"operator": type(task).__name__, **task.model_dump(mode="json", by_alias=True, fallback=repr)}
                 for task_id, task in plan.tasks.items()
             },
             "upstream": plan.upstream,
@@ -134,7 +139,7 @@ class _Run:
             dag_id=plan.dag.dag_id,
             target=target,
             logical_date=plan.context.logical_date,
-            definition=definition,
+            definition=self._without_secrets(definition),
             pid=os.getpid(),
             host=platform.node(),
             at=self._started,
@@ -156,12 +161,25 @@ class _Run:
     def _log_folder(self) -> Path:
         return self.plan.settings.home / "logs" / self.plan.dag.dag_id / self.plan.run_id
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> list[str]:
+        """Reach the target and make its datasets; called beside the driving thread, which goes on hearing signals."""
         if not any(isinstance(task, RemoteOperator) for task in self.plan.tasks.values()):
-            return  # local work that needs the cloud will find out
+            return []  # local work that needs the cloud will find out
         self.plan.clients.check()
-        for dataset in datasets.ensure(self.plan.clients, self.plan.written_tables()):
+        return datasets.ensure(self.plan.clients, self.plan.written_tables())
+
+    def _prepared(self, outcome: Outcome) -> None:
+        if outcome.error is not None:
+            self._failure = outcome.error
+            self._leave()
+            return
+        self._ready = True
+        for dataset in outcome.value:
             self._warn(f"created missing dataset {dataset}")
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _fill(self) -> None:
         """Start ready tasks while processors are free."""
@@ -228,29 +246,26 @@ class _Run:
     def ended(self, attempt: Attempt, end: End) -> None:
         """Take the end of a try; see :class:`pydag_gcp.attempt.Driver`."""
         task_id, number = attempt.ctx.task_id, attempt.ctx.try_number
-        text = self._redact(_one_line(end.error)) if end.error is not None else None
+        again = self.wants_another(attempt, end)
+        text = None if end.error is None else self._text(end.error)
         if end.error is not None:
             attempt.ctx.log.error("%s", text, exc_info=end.error if not isinstance(end.error, PydagError) else None)
-        again = self.wants_another(attempt, end)
-        if text is not None and not again and self._unsafe_to_repeat(attempt, end):
-            text += "; not tried again, as it may have had part of its effect: set idempotent=True if that does no harm"
-        now = datetime.now(UTC)
-        self.store.end_try(self.plan.run_id, task_id, number, end.state, error=text, at=now)
+            if end.held_back and not end.again and self._policy_wants(attempt, end.error):
+                text = f"{text}; {end.held_back}"
         del self._active[task_id]
         self._logs.pop(attempt).close()
+        with self.store.together():  # so that no kill can part a task's end from its last try's
+            self.store.end_try(self.plan.run_id, task_id, number, end.state, error=text, at=datetime.now(UTC))
+            if not again:
+                self._end_task(task_id, end.state, result=end.result, error=text)
         if again:
             self._try_later(task_id, number, text)
-        else:
-            self._end_task(task_id, end.state, result=end.result, error=text)
 
     def wants_another(self, attempt: Attempt, end: End) -> bool:
         """Tell whether another try would follow; see :class:`pydag_gcp.attempt.Driver`."""
         if end.error is None or self._cancelled or not end.again:
             return False
         return self._policy_wants(attempt, end.error)
-
-    def _unsafe_to_repeat(self, attempt: Attempt, end: End) -> bool:
-        return end.error is not None and not end.again and self._policy_wants(attempt, end.error)
 
     def _policy_wants(self, attempt: Attempt, error: BaseException) -> bool:
         policy = self.plan.dag.retry_of(attempt.task)
@@ -276,7 +291,8 @@ class _Run:
     def _settle(self, task_id: str, state: TaskState, *, result: Any = None, error: str | None = None) -> None:
         known = self._progress[task_id]
         known.result, known.error, known.ended = result, error, datetime.now(UTC)
-        self.store.end_task(self.plan.run_id, task_id, state, result=result, error=error, at=known.ended)
+        stored = self._without_secrets(result)
+        self.store.end_task(self.plan.run_id, task_id, state, result=stored, error=error, at=known.ended)
         self._change(task_id, state, error=error)
 
     # what an attempt needs (Driver) ------------------------------------------------------------------------------
@@ -339,8 +355,21 @@ class _Run:
         self._emit(RunWarned(at=datetime.now(UTC), run_id=self.plan.run_id, message=message))
 
     def _emit(self, event: Event) -> None:
-        for listener in self.listeners:
-            listener(event)
+        for listener in list(self.listeners):
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001 - whoever watches must not be able to end the run
+                self.listeners.remove(listener)
+                self._warn(f"{listener!r} is told nothing more, as it failed: {self._text(error)}")
+
+    def _text(self, error: BaseException) -> str:
+        """Say an error of any kind in one line, without secrets and without what cannot be written down."""
+        known = isinstance(error, PydagError)
+        said = self._redact(str(error)).encode(errors="backslashreplace").decode()
+        folded = " ".join(said.split())
+        if known:
+            return folded
+        return f"{type(error).__name__}: {folded}" if folded else type(error).__name__
 
     # signals -----------------------------------------------------------------------------------------------------
 
@@ -352,42 +381,41 @@ class _Run:
         second = self.signal is not None
         self.signal = number
         if second or (number == signal.SIGTERM and self.plan.dag.on_sigterm == "detach"):
-            self._leaving = True
-            self._loop.stop()
+            self._leave()
         else:
             self._cancel()
+
+    def _leave(self) -> None:
+        self._leaving = True
+        self._loop.stop()
 
     def _cancel(self) -> None:
         self._cancelled = True
         self._warn("cancelling the jobs and waiting for their ends; press Ctrl-C again to leave at once")
-        for task_id in self._scheduler.cancel():
-            self._settle(task_id, TaskState.CANCELLED)
-        for task_id, timer in list(self._retrying.items()):
-            timer.cancel()
-            del self._retrying[task_id]
-            self._end_task(task_id, TaskState.CANCELLED)
         for attempt in list(self._active.values()):
             attempt.cancel()
+        with self.store.together():
+            for task_id in self._scheduler.cancel():
+                self._settle(task_id, TaskState.CANCELLED)
+            for task_id, timer in self._retrying.items():
+                timer.cancel()
+                self._end_task(task_id, TaskState.CANCELLED)
+        self._retrying.clear()
+
+    def _without_secrets(self, value: Any) -> Any:
+        match value:
+            case str():
+                return self._redact(value)
+            case Mapping():
+                return {key: self._without_secrets(item) for key, item in value.items()}
+            case list() | tuple():
+                return [self._without_secrets(item) for item in value]
+        return value
 
 
-def _one_line(error: BaseException) -> str:
-    """Say an error of any kind in one line."""
-    text = " ".join(str(error).split())
-    if isinstance(error, PydagError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-@contextmanager
-def _signals(run: _Run) -> Iterator[None]:
-    """Hand SIGINT and SIGTERM to the run while it goes on; only the main thread can."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler: Callable[[int, Any], None] = lambda number, _frame: run.signalled(number)  # noqa: E731
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
+def _with_live_jobs(error: StoreError, active: Iterable[Attempt]) -> StoreError:
+    """Name the jobs that nobody watches any more."""
+    jobs = [attempt.job_id for attempt in active if attempt.job_id]
+    if not jobs:
+        return error
+    return StoreError(f"{error.what}; not watched any more: {', '.join(jobs)}", where=error.where, hint=error.hint)

@@ -17,7 +17,9 @@ from pydag_gcp.errors import TaskError
 # HTTP: https://cloud.google.com/storage/docs/retry-strategy and https://cloud.google.com/bigquery/docs/error-messages
 _HTTP = frozenset({408, 429, 500, 502, 503, 504})
 # gRPC: https://cloud.google.com/apis/design/errors#error_retries; ABORTED is a conflict that the service asks to repeat
-_GRPC = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "INTERNAL", "UNKNOWN"})
+# and CANCELLED and DATA_LOSS are what a proxy that resets the stream looks like.
+_GRPC = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "INTERNAL", "UNKNOWN",
+                   "CANCELLED", "DATA_LOSS"})  # fmt: skip
 # BigQuery's `reason`: https://cloud.google.com/bigquery/docs/error-messages
 _REASONS = frozenset({"backendError", "internalError", "jobBackendError", "jobInternalError", "jobRateLimitExceeded",
                       "rateLimitExceeded", "tableUnavailable", "timeout"})  # fmt: skip
@@ -38,8 +40,8 @@ def is_transient(error: BaseException) -> bool:
     A transient error of a submit also means: the service may have accepted it.
     """
     from google.api_core.exceptions import GoogleAPICallError, RetryError
-    from google.auth.exceptions import TransportError
-    from requests.exceptions import ChunkedEncodingError, Timeout
+    from google.auth.exceptions import GoogleAuthError, TransportError
+    from requests.exceptions import ChunkedEncodingError, ContentDecodingError, JSONDecodeError, Timeout
     from requests.exceptions import ConnectionError as RequestsConnectionError
     from urllib3.exceptions import ProtocolError
 
@@ -52,8 +54,11 @@ def is_transient(error: BaseException) -> bool:
         if status is not None:
             return status in _GRPC
         return error.code in _HTTP or any(map(is_transient_reason, _reasons(error)))
+    if isinstance(error, GoogleAuthError) and not isinstance(error, TransportError):
+        return bool(error.retryable)
     lost = (RequestsConnectionError, Timeout, ChunkedEncodingError, ProtocolError, TransportError, ConnectionError)
-    return isinstance(error, (*lost, TimeoutError))
+    garbled = (ContentDecodingError, JSONDecodeError)
+    return isinstance(error, (*lost, *garbled, TimeoutError))
 
 
 def _seconds(value: Any) -> Any:

@@ -82,6 +82,7 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._open: sa.Connection | None = None
         with self._errors():
             self._engine = _engine(url)
             with self._engine.begin() as connection:
@@ -184,9 +185,23 @@ class Store:
             tries.c.run_id == run_id, tries.c.task_id == task_id, tries.c.try_number == try_number
         )
 
-    def _write(self, statement: sa.Executable) -> None:
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Make what is written inside durable in one step, or not at all."""
         with self._errors(), self._engine.begin() as connection:
-            connection.execute(statement)
+            self._open = connection
+            try:
+                yield
+            finally:
+                self._open = None
+
+    def _write(self, statement: sa.Executable) -> None:
+        if self._open is not None:
+            with self._errors():
+                self._open.execute(statement)
+            return
+        with self.together():
+            self._write(statement)
 
     def _read(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         with self._errors(), self._engine.connect() as connection:
@@ -243,9 +258,17 @@ def _engine(url: str) -> sa.Engine:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(parsed, connect_args={"timeout": 30})
     sa.event.listen(engine, "connect", _durable)
+    sa.event.listen(engine, "begin", _begin)
     return engine
 
 
 def _durable(connection: Any, _record: object) -> None:
+    # Python's sqlite3 would begin transactions by itself, and never for the making of tables.
+    connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    # A transaction that reads before it writes could else fail as "locked" without waiting for its turn.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

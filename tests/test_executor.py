@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,11 +16,13 @@ import pytest
 from google.api_core.exceptions import BadRequest, ServiceUnavailable
 
 from pydag_gcp.dag import DAG
-from pydag_gcp.errors import TaskError
-from pydag_gcp.events import Event, RunStarted, TaskChanged
+from pydag_gcp.errors import NotYet, TargetUnreachable, TaskError
+from pydag_gcp.events import Event, RunEnded, RunStarted, RunWarned, TaskChanged
 from pydag_gcp.executor import execute
+from pydag_gcp.gcp import Clients
 from pydag_gcp.operator import Context, Done, Failed, Operator, RemoteOperator, Running, Status
 from pydag_gcp.planner import plan
+from pydag_gcp.resources import Table
 from pydag_gcp.result import RunResult
 from pydag_gcp.retry import Retry
 from pydag_gcp.settings import load
@@ -396,8 +399,9 @@ def test_a_job_that_cannot_be_followed_fails_the_task_and_starts_no_second_one(s
     with DAG("unfollowed", retry=Retry(attempts=3, wait=0, on=(Exception,))) as dag:
         Forbidden(task_id="job")
     result = run(dag)
-    assert "which may still run" in str(result.tasks["job"].error)
+    assert "which was told to stop but may still run" in str(result.tasks["job"].error)
     assert len(service.submits) == 1
+    assert service.cancelled == set(service.jobs)
 
 
 # signals -----------------------------------------------------------------------------------------------------------
@@ -491,3 +495,164 @@ def test_task_errors_say_only_what_they_say() -> None:
     with DAG("said") as dag:
         Call(task_id="t", function=fail(1, TaskError("row 7 is malformed", hint="mend it")))
     assert run(dag).tasks["t"].error == "row 7 is malformed; mend it"
+
+
+# what a review found ------------------------------------------------------------------------------------------------
+
+
+def test_a_refusal_after_an_unanswered_submit_is_not_taken_for_a_rejection(service: Service) -> None:
+    # Given a submit that was accepted but answered 503, and a re-send that is refused
+    service.faults = [ServiceUnavailable("503"), BadRequest("no permission any more")]
+    with DAG("unknown", retry=Retry(attempts=3, wait=0, jitter=0, on=(Exception,))) as dag:
+        Job(task_id="job")
+    # When
+    result = run(dag)
+    # Then no second job is started
+    assert "cannot tell whether job" in str(result.tasks["job"].error)
+    assert len(set(service.submits)) == len(service.jobs) == 1
+
+
+@pytest.mark.parametrize("fault", [None, ServiceUnavailable("503")])
+def test_nothing_that_was_told_to_stop_is_reported_as_success(service: Service, fault: Exception | None) -> None:
+    class Slow(Job):
+        faults: ClassVar[list[Exception | None]] = [fault]
+
+        def cancel(self, ctx: Context, handle: Mapping[str, Any]) -> None:
+            time.sleep(0.2)  # in which the job gets done
+            if self.faults and (error := self.faults.pop()):
+                raise error
+            super().cancel(ctx, handle)
+
+    with DAG("cluster") as dag:
+        Slow(task_id="create", seconds=0.25, timeout=0.15) >> Call(task_id="uses")
+    result = run(dag)
+    if result.tasks["create"].state is TaskState.SUCCESS:
+        time.sleep(0.5)
+        assert not service.cancelled
+    else:
+        assert service.cancelled == set(service.jobs)
+        assert result.tasks["uses"].state is TaskState.UPSTREAM_FAILED
+
+
+class Waits(Job):
+    """A submit that sends nothing, as something has to end first."""
+
+    def submit(self, ctx: Context, job_id: str) -> dict[str, Any]:
+        self.service.submits.append(job_id)
+        raise NotYet("the old cluster is being deleted")
+
+
+def test_ctrl_c_while_nothing_was_sent_starts_nothing(service: Service) -> None:
+    with DAG("not_yet") as dag:
+        Waits(task_id="create")
+
+    def listener(event: Event) -> None:
+        if isinstance(event, TaskChanged) and "sends the same job again" in event.detail and len(service.submits) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    result = run(dag, listener)
+    assert result.tasks["create"].state is TaskState.CANCELLED
+    assert not service.jobs
+    assert result.makespan < 5
+
+
+def test_a_timeout_while_nothing_was_sent_ends_the_try(service: Service) -> None:
+    with DAG("not_yet") as dag:
+        Waits(task_id="create", timeout=0.3)
+    result = run(dag)
+    assert "timed out after 0.3 s" in str(result.tasks["create"].error)
+    assert result.makespan < 5
+
+
+class Prepares(Clients):
+    """A target that takes a while to be reached."""
+
+    def check(self) -> None:
+        os.kill(os.getpid(), self.number)
+        time.sleep(0.3)
+
+    number: int = signal.SIGINT
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_first_task_starts_nothing(service: Service, number: int) -> None:
+    with DAG("early") as dag:
+        Job(task_id="job")
+        Call(task_id="call")
+    made = plan(dag, load(Path.cwd()))
+    clients = Prepares(made.clients.target)
+    clients.number = number
+    result = execute(replace(made, context=replace(made.context, clients=clients)))
+    assert result.signal == number
+    assert not service.submits
+    assert {task.tries for task in result.tasks.values()} == {0}
+
+
+def test_a_target_that_cannot_be_reached_ends_the_run_as_failed(service: Service) -> None:
+    class Unreachable(Clients):
+        def check(self) -> None:
+            raise TargetUnreachable("nobody there")
+
+    with DAG("unreachable") as dag:
+        Job(task_id="job")
+    made = plan(dag, load(Path.cwd()))
+    with pytest.raises(TargetUnreachable):
+        execute(replace(made, context=replace(made.context, clients=Unreachable(made.clients.target))))
+    assert rows("SELECT state, error FROM runs") == [("failed", "nobody there")]
+
+
+@pytest.mark.parametrize("value", [{1, 2}, float("nan"), object(), {"deep": [b"bytes"]}])
+def test_a_result_that_is_not_json_fails_the_task_and_not_the_run(value: object) -> None:
+    with DAG("values") as dag:
+        Call(task_id="bad", function=lambda _: value)
+        Call(task_id="good", function=lambda _: {"table": Table("d.t")})
+    result = run(dag)
+    assert "returned a value that is not JSON" in str(result.tasks["bad"].error)
+    assert result.tasks["good"].result == {"table": {"table": "d.t", "shared": False}}
+
+
+def test_an_error_that_cannot_be_written_down_is_written_down() -> None:
+    with DAG("surrogate") as dag:
+        Call(task_id="bad", function=fail(9, ValueError("file \udcff")))
+    assert run(dag).tasks["bad"].error == "ValueError: file \\udcff"
+
+
+def test_a_listener_that_fails_is_dropped_and_the_others_are_told() -> None:
+    told: list[Event] = []
+
+    def broken(_: Event) -> None:
+        raise RuntimeError("no terminal")
+
+    with DAG("listened") as dag:
+        Call(task_id="t")
+    assert run(dag, broken, told.append).state is RunState.SUCCESS
+    warnings = [event.message for event in told if isinstance(event, RunWarned)]
+    assert len(warnings) == 1
+    assert "RuntimeError: no terminal" in warnings[0]
+
+
+def test_secrets_reach_neither_definition_nor_result_nor_handle(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB_PASSWORD", "hunter2-hunter2")
+    with DAG("secret", params={"where": "x"}) as dag:
+        Call(task_id="returns", function=lambda _: {"url": os.environ["DB_PASSWORD"]})
+        Job(task_id="job", outcomes=(Failed(reason="no access for hunter2-hunter2"),))
+    made = plan(dag, load(Path.cwd()), params={"where": "hunter2-hunter2"})
+    execute(made)
+    for file in Path(".pydag").rglob("*"):
+        assert not file.is_file() or b"hunter2" not in file.read_bytes(), file
+
+
+def test_the_end_of_a_try_and_of_its_task_are_one(service: Service) -> None:
+    # Given a listener that, the moment a task is told to have ended, looks as another process would
+    seen: list[Any] = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, RunEnded):
+            seen.extend(rows("SELECT t.state, r.state FROM tasks t JOIN tries r USING (run_id, task_id)"))
+
+    with DAG("atomic") as dag:
+        Call(task_id="t")
+    run(dag, look)
+    assert seen == [("success", "success")]

@@ -47,6 +47,11 @@ TRANSIENT: list[BaseException] = [
     BrokenPipeError("pipe"),
     TimeoutError("slow"),
     TransportError("no network"),
+    RefreshError("token endpoint answers 503", retryable=True),
+    api.RetryError("gave up", cause=RefreshError("503", retryable=True)),
+    requests.exceptions.JSONDecodeError("cut off", "{", 1),
+    _grpc(api.Cancelled, "CANCELLED"),
+    _grpc(api.DataLoss, "DATA_LOSS"),
     TaskError("agent lost", transient=True),
     TaskTimeout("timed out", transient=True),
 ]

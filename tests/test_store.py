@@ -75,6 +75,38 @@ def test_two_processes_may_write(tmp_path: Path) -> None:
         assert one.run("b19") is not None
 
 
+def test_processes_that_start_together_on_a_new_project_all_find_a_good_database(tmp_path: Path) -> None:
+    program = f"from pydag_gcp.store import Store; Store({url(tmp_path)!r}).run('x')"
+    started = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) for _ in range(8)]
+    assert [(process.communicate()[1], process.returncode) for process in started] == [("", 0)] * 8
+
+
+def test_a_database_whose_making_was_cut_off_is_made(tmp_path: Path) -> None:
+    # Given a process that was killed while it made the tables: SQLite takes back what was not committed
+    program = (
+        "import os, signal, sqlalchemy as sa\n"
+        "import pydag_gcp.store as s\n"
+        "sa.event.listen(s.runs, 'after_create', lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))\n"
+        f"s.Store({url(tmp_path)!r})"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -9
+    with Store(url(tmp_path)) as store:
+        start(store)
+
+
+def test_what_is_written_together_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    with Store(url(tmp_path)) as store:
+        start(store)
+        with pytest.raises(ZeroDivisionError), store.together():  # noqa: PT012 - what is inside is the point
+            store.start_try("run1", "task", 1, job_id=None, at=NOW)
+            store.end_run("run1", RunState.SUCCESS, at=NOW)
+            raise ZeroDivisionError
+        assert store.tries("run1") == []
+        run = store.run("run1")
+        assert run is not None
+        assert run["state"] == "running"
+
+
 def test_a_try_number_is_never_used_twice(tmp_path: Path) -> None:
     with Store(url(tmp_path)) as store:
         start(store)
