@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import Field, field_validator
 
-from pydag_gcp.errors import DefinitionError, TaskError, place
+from pydag_gcp.errors import DefinitionError, NotYet, TaskError, place
 from pydag_gcp.gcp import CALL_TIMEOUT
 from pydag_gcp.operator import Context, Done, Failed, Json, RemoteOperator, Running, Status, request_label
 from pydag_gcp.operators.dataproc import delete_cluster, failed_operation, find_cluster, find_operation, state_of
@@ -97,8 +97,8 @@ class DataprocCreateCluster(RemoteOperator):
         """See :meth:`~pydag_gcp.operator.RemoteOperator.submit`.
 
         Raises:
-            TaskError: Transient while a cluster of this name is being deleted: ask again. Definite if the one that is
-                there has another specification or is stopped, or if the creation was refused.
+            NotYet: A cluster of this name is being deleted: ask again.
+            TaskError: The one that is there has another specification or is stopped, or the creation was refused.
         """
         there = find_cluster(ctx, self.cluster)
         if there is None:
@@ -108,9 +108,7 @@ class DataprocCreateCluster(RemoteOperator):
             return handle
         state = state_of(there)
         if state == "DELETING":
-            raise TaskError(
-                f"cluster {self.cluster} is being deleted; it is created anew when it is gone", transient=True
-            )
+            raise NotYet(f"cluster {self.cluster} is being deleted; it is created anew when it is gone")
         if state in _BROKEN:
             self._replace(ctx, there)
         self._require_same(there)
@@ -234,7 +232,7 @@ class DataprocCreateCluster(RemoteOperator):
             self._require_same(there)
         ctx.log.warning("cluster %s is in %s and is deleted: %s", self.cluster, state, one_line(there.status.detail))
         delete_cluster(ctx, self.cluster, there.cluster_uuid)
-        raise TaskError(f"cluster {self.cluster} was in {state}; it is created anew when it is gone", transient=True)
+        raise NotYet(f"cluster {self.cluster} was in {state}; it is created anew when it is gone")
 
     def _broken(self, ctx: Context, handle: Mapping[str, Json], there: ClusterMessage) -> Failed:
         """Tell why, and leave nothing burning. What another try created and broke is worth a new one."""

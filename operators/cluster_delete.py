@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
+from pydag_gcp.errors import TaskError
 from pydag_gcp.operator import Context, Done, Failed, Json, RemoteOperator, Running, Status
 from pydag_gcp.operators.dataproc import delete_cluster, failed_operation, find_cluster, find_operation, state_of
 from pydag_gcp.operators.submission import one_line
@@ -13,11 +14,14 @@ from pydag_gcp.resources import Cluster, Resource
 
 
 class DataprocDeleteCluster(RemoteOperator):
-    """Delete a cluster. That it is gone already is success."""
+    """Delete a cluster. That it is gone already is success.
+
+    Without a ``cluster_uuid`` only a cluster that this DAG created is deleted, told by its ``pydag-dag`` label.
+    """
 
     cluster: Cluster = Field(description="Name and region")
     cluster_uuid: str | None = Field(
-        default=None, description="Delete only the cluster of this uuid, not a later one of the same name"
+        default=None, description="Delete the cluster of this uuid, whoever created it, and no other of the same name"
     )
 
     def reads(self, ctx: Context) -> frozenset[Resource]:
@@ -37,6 +41,9 @@ class DataprocDeleteCluster(RemoteOperator):
 
         The request names the uuid of the cluster that was seen, and the service takes a request_id once: sent again,
         it never hits a later cluster.
+
+        Raises:
+            TaskError: It is somebody else's cluster and its uuid was not named, or the service refused.
         """
         there = find_cluster(ctx, self.cluster)
         if there is None or (self.cluster_uuid or there.cluster_uuid) != there.cluster_uuid:
@@ -45,6 +52,11 @@ class DataprocDeleteCluster(RemoteOperator):
         handle = {"job_id": job_id, "cluster_uuid": there.cluster_uuid, "operation": None, "existed": True}
         if state_of(there) == "DELETING":
             return handle
+        if self.cluster_uuid is None and there.labels.get("pydag-dag") != ctx.labels["pydag-dag"]:
+            raise TaskError(
+                f"DAG {ctx.dag_id!r} did not create cluster {self.cluster}",
+                hint=f"if it is to be deleted, set cluster_uuid={there.cluster_uuid!r}",
+            )
         operation = delete_cluster(ctx, self.cluster, there.cluster_uuid, request_id=job_id)
         if operation is not None:
             handle["operation"] = operation.operation.name

@@ -9,15 +9,20 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
-from pydag_gcp.errors import TaskError
 from pydag_gcp.gcp import CALL_TIMEOUT
 from pydag_gcp.operator import Context
-from pydag_gcp.operators.submission import one_line, refusals
+from pydag_gcp.operators.submission import one_line, said
 from pydag_gcp.resources import GCSObject
+
+if TYPE_CHECKING:
+    from google.api_core.retry import Retry
 
 #: Of longer output the end is taken, in bytes.
 LONGEST_OUTPUT = 8 * 1024 * 1024
+#: Seconds for which a read that fails for now is made again.
+PATIENCE = 10.0
 #: Lines that an error repeats, and their longest sum, in characters.
 _LAST_LINES, _LONGEST_TAIL = 12, 2000
 
@@ -32,21 +37,20 @@ _NOISE = re.compile(
 def copy_to_log(ctx: Context, uri: str) -> str:
     """Write a job's driver output to the task's log, line by line, and return its last lines, folded into one.
 
-    Output that cannot be read is reported in the log: it must not hide how the job ended.
-
-    Raises:
-        google.api_core.exceptions.GoogleAPICallError: A transient one.
+    All of it is read before the first line is logged. Output that cannot be read is reported in the log: whatever the
+    reason, it must not hide how the job ended.
     """
     if not uri.startswith("gs://"):
         return ""
-    tail = Tail()
     try:
-        with refusals(f"driver output {uri} cannot be read"):
-            for line in _lines(ctx, GCSObject(uri)):
-                ctx.log.info("%s", line)
-                tail.add(line)
-    except TaskError as error:
-        ctx.log.warning("%s", error)
+        lines = list(_lines(ctx, GCSObject(uri)))
+    except Exception as error:  # noqa: BLE001 - buckets fail in many ways, and none of them is the job's
+        ctx.log.warning("driver output %s cannot be read: %s", uri, said(error))
+        return ""
+    tail = Tail()
+    for line in lines:
+        ctx.log.info("%s", line)
+        tail.add(line)
     return str(tail)
 
 
@@ -98,11 +102,19 @@ def _text(line: bytes) -> str:
 
 def _blocks(ctx: Context, output: GCSObject) -> Iterator[bytes]:
     bucket = ctx.clients.storage().bucket(output.bucket)
-    blobs = list(bucket.list_blobs(prefix=output.name, retry=None, timeout=CALL_TIMEOUT))
+    retry = _retry()
+    blobs = list(bucket.list_blobs(prefix=output.name, retry=retry, timeout=CALL_TIMEOUT))
     skip = sum(blob.size for blob in blobs) - LONGEST_OUTPUT
     if skip > 0:
         ctx.log.info("%s", f"(the first {skip} bytes of the driver output are left out; all of it is at {output}*)")
     for blob in blobs:
         start, skip = max(0, skip), skip - blob.size
         if start < blob.size:
-            yield blob.download_as_bytes(start=start, retry=None, timeout=CALL_TIMEOUT)
+            yield blob.download_as_bytes(start=start, retry=retry, timeout=CALL_TIMEOUT)
+
+
+def _retry() -> Retry:
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    retry: Retry = DEFAULT_RETRY.with_timeout(PATIENCE)
+    return retry

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 
 from pydag_gcp.errors import DefinitionError, TaskError, place
 from pydag_gcp.gcp import CALL_TIMEOUT
@@ -15,7 +15,7 @@ from pydag_gcp.operators.dataproc import find_cluster
 from pydag_gcp.operators.declared import Declared, qualified
 from pydag_gcp.operators.driver_output import copy_to_log
 from pydag_gcp.operators.labels import Labels
-from pydag_gcp.operators.staged_file import find_file, is_remote, stage
+from pydag_gcp.operators.staged_file import LocalFile, find_file, is_remote, look_at, stage
 from pydag_gcp.operators.submission import REQUEST_LABEL, merged, message_from, one_line, refusals, submit_once
 from pydag_gcp.resources import Cluster, GCSObject, Resource, is_template
 
@@ -34,8 +34,9 @@ _AGENT_FAILED = re.compile(
 class DataprocPySparkJob(RemoteOperator):
     """Run a PySpark file on a cluster.
 
-    Files on this machine are copied to the cluster's staging bucket under the hash of their content. The driver's
-    output goes to the task's log. A job may stop half-way, so it is tried again only with ``idempotent=True``.
+    Files on this machine are copied to the cluster's staging bucket under the hash of their content, which is fixed
+    when the task is rendered: a request that is sent again is the same. The driver's output goes to the task's log. A
+    job may stop half-way, so it is tried again only with ``idempotent=True``.
     """
 
     cluster: Cluster = Field(description="The cluster it runs on")
@@ -62,6 +63,9 @@ class DataprocPySparkJob(RemoteOperator):
         "https://cloud.google.com/dataproc/docs/reference/rest/v1/projects.regions.jobs#Job, names with underscores",
     )
 
+    #: The files on this machine, by name, as they were when the task was rendered.
+    _local: dict[str, LocalFile] = PrivateAttr(default_factory=dict)
+
     @field_validator("main")
     @classmethod
     def _python(cls, main: str) -> str:
@@ -69,12 +73,18 @@ class DataprocPySparkJob(RemoteOperator):
             raise ValueError(f"expected a .py file, got {main!r}")
         return main
 
+    def rendered(self, ctx: Context) -> Self:
+        """See :meth:`~pydag_gcp.operator.Operator.rendered`; fixes what the files on this machine hold."""
+        task = super().rendered(ctx)
+        names = task._local_names().items()  # noqa: SLF001 - a copy of this very class
+        task._local = {name: task._file(ctx, name, field) for name, field in names}  # noqa: SLF001
+        return task
+
     def check(self, ctx: Context) -> None:
         """Make sure that the files on this machine exist, and check ``config`` against Dataproc's own definition."""
-        for field in ("main", *_STAGED):
-            for name in self._names(field):
-                if not is_remote(name):
-                    find_file(name, folder=ctx.folder, where=self._place(field))
+        for name, field in self._local_names().items():
+            if name not in self._local:
+                find_file(name, folder=ctx.folder, where=self._place(field))
         if not self.config:
             return
         try:
@@ -168,6 +178,13 @@ class DataprocPySparkJob(RemoteOperator):
     def _names(self, field: str) -> tuple[str, ...]:
         return (self.main,) if field == "main" else getattr(self, field)
 
+    def _local_names(self) -> dict[str, str]:
+        """The files on this machine: name -> field."""
+        return {name: field for field in ("main", *_STAGED) for name in self._names(field) if not is_remote(name)}
+
+    def _file(self, ctx: Context, name: str, field: str) -> LocalFile:
+        return self._local.get(name) or look_at(name, folder=ctx.folder, where=self._place(field))
+
     def _place(self, field: str | None = None) -> str:
         return place(file=self.source.file, line=self.source.line, task=self.task_id, field=field)
 
@@ -180,11 +197,7 @@ class DataprocPySparkJob(RemoteOperator):
                 hint="create it in an upstream task: DataprocCreateCluster",
             )
         bucket = there.config.config_bucket
-        names = {name: field for field in ("main", *_STAGED) for name in self._names(field) if not is_remote(name)}
-        return {
-            name: stage(ctx, find_file(name, folder=ctx.folder, where=self._place(field)), bucket)
-            for name, field in names.items()
-        }
+        return {name: stage(ctx, self._file(ctx, name, field), bucket) for name, field in self._local_names().items()}
 
     def _request(self, ctx: Context, staged: Mapping[str, str]) -> dict[str, Json]:
         """https://cloud.google.com/dataproc/docs/reference/rest/v1/PySparkJob."""

@@ -8,7 +8,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from pydag_gcp.errors import DefinitionError, place
 from pydag_gcp.gcp import CALL_TIMEOUT
@@ -29,7 +29,7 @@ from pydag_gcp.resources import Resource, Table, is_template
 if TYPE_CHECKING:
     from google.cloud.bigquery import QueryJob
 
-    from pydag_gcp.sql import Analysis, Query
+    from pydag_gcp.sql import Analysis, Query, Template
 
 _SCALARS = (bool, int, float, str, bytes, Decimal, datetime, date, time, Table, type(None))
 
@@ -58,6 +58,9 @@ class BigQueryQuery(BigQueryJob):
 
     ``{{ name }}`` puts a parameter into the text, safely quoted; ``@name`` binds it. A single statement takes effect
     wholly or not at all; a script may stop half-way, so it is tried again only with ``idempotent=True``.
+
+    What is sent is fixed beforehand, so that a request that is sent again is the same: a file on this machine is read
+    when the task is rendered, one in a bucket by the first submit of each try.
     """
 
     kind: ClassVar[str] = "query"
@@ -91,6 +94,13 @@ class BigQueryQuery(BigQueryJob):
         default=None, alias="writes", description="What it writes, where that cannot be seen in the SQL"
     )
 
+    #: The text of a file on this machine, as it was when the task was rendered.
+    _template: Template | None = PrivateAttr(default=None)
+    #: The try that read a file in a bucket, and its text.
+    _downloaded: tuple[tuple[str, int], Template] | None = PrivateAttr(default=None)
+    #: The newest analysis, and what was analysed.
+    _analysed: tuple[Any, Analysis] | None = PrivateAttr(default=None)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.destination is None:
@@ -102,12 +112,15 @@ class BigQueryQuery(BigQueryJob):
     def rendered(self, ctx: Context) -> Self:
         """See :meth:`~pydag_gcp.operator.Operator.rendered`; SQL has its own rules, kept by ``render_sql``."""
         if self._is_file:
-            return super().rendered(ctx)
+            task = super().rendered(ctx)
+            if not task._in_bucket:  # noqa: SLF001 - a copy of this very class
+                task._template = task._load(ctx)  # noqa: SLF001
+            return task
         plain = self.model_copy(update={"sql": "SELECT"})
         return super(BigQueryQuery, plain).rendered(ctx).model_copy(update={"sql": self.sql})
 
     def check(self, ctx: Context) -> None:
-        """Render the SQL; on the local target, parse it too. A file in a bucket is left for later."""
+        """Fill in the SQL; on the local target, parse it too. A file in a bucket is left for later."""
         if self.destination is not None:
             self.destination.qualified(ctx.target.project, self.dataset)
         if self._in_bucket:
@@ -132,7 +145,7 @@ class BigQueryQuery(BigQueryJob):
         return None if analysis is None or analysis.writes is None else destination | analysis.writes
 
     def atomic(self, ctx: Context) -> bool:
-        """Whether it is one statement that takes effect wholly or not at all."""
+        """Whether it is one statement that takes effect wholly or not at all; no, if it was not read yet."""
         analysis = self._known(ctx)
         return analysis is not None and analysis.single_atomic
 
@@ -164,18 +177,34 @@ class BigQueryQuery(BigQueryJob):
 
     @property
     def _in_bucket(self) -> bool:
-        return self.sql.startswith("gs://")
+        return self._is_file and self.sql.startswith("gs://")
 
     @property
     def _place(self) -> str:
         return place(file=self.source.file, line=self.source.line, task=self.task_id)
 
-    def _query(self, ctx: Context) -> Query:
-        from pydag_gcp.sql import load_template, render_sql
+    def _load(self, ctx: Context) -> Template:
+        from pydag_gcp.sql import load_template
 
-        template = load_template(
+        return load_template(
             self.sql, folder=ctx.folder, project_folder=ctx.project_folder, clients=ctx.clients, where=self._place
         )
+
+    def _seen(self, ctx: Context) -> Template | None:
+        """The template, or None if it lies in a bucket and this try has not read it."""
+        if not self._in_bucket:
+            return self._template or self._load(ctx)
+        if self._downloaded is None or self._downloaded[0] != (ctx.run_id, ctx.try_number):
+            return None
+        return self._downloaded[1]
+
+    def _query(self, ctx: Context) -> Query:
+        from pydag_gcp.sql import render_sql
+
+        template = self._seen(ctx)
+        if template is None:
+            template = self._load(ctx)
+            self._downloaded = (ctx.run_id, ctx.try_number), template
         return render_sql(
             template,
             self.params,
@@ -194,14 +223,16 @@ class BigQueryQuery(BigQueryJob):
     def _analysis(self, ctx: Context) -> Analysis:
         from pydag_gcp.sql import analyse
 
-        return analyse(self._query(ctx), project=ctx.target.project, dataset=self.dataset)
+        query = self._query(ctx)
+        key = (query.sql, query.tables, ctx.target.project)
+        if self._analysed is None or self._analysed[0] != key:
+            self._analysed = key, analyse(query, project=ctx.target.project, dataset=self.dataset)
+        return self._analysed[1]
 
     def _known(self, ctx: Context) -> Analysis | None:
-        """The analysis, or None if the SQL cannot be seen yet or sqlglot does not understand it."""
-        if self._in_bucket and ctx.try_number == 0:
-            return None
+        """The analysis, or None if the SQL was not read yet or sqlglot does not understand it. Asks no bucket."""
         try:
-            return self._analysis(ctx)
+            return None if self._seen(ctx) is None else self._analysis(ctx)
         except DefinitionError:  # check() has told what is wrong; where BigQuery is the judge, this is no error
             return None
 

@@ -4,12 +4,48 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydag_gcp.errors import DefinitionError
+from pydag_gcp.errors import DefinitionError, TaskError
 from pydag_gcp.gcp import CALL_TIMEOUT
 from pydag_gcp.operator import Context
 from pydag_gcp.operators.submission import refusals
+
+#: Larger files are not kept in memory between planning and submit, in bytes.
+MOST_KEPT = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalFile:
+    """A file on this machine, as it was when it was looked at.
+
+    Attributes:
+        path: Where it lies.
+        digest: SHA-256 of its content, in hexadecimal.
+        kept: Its content, or None if it is too large to keep.
+    """
+
+    path: Path
+    digest: str
+    kept: bytes | None = field(repr=False)
+
+    @property
+    def content(self) -> bytes:
+        """What it held when it was looked at.
+
+        Raises:
+            TaskError: It was not kept, and the file is another one now.
+        """
+        if self.kept is not None:
+            return self.kept
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise TaskError(f"file {self.path.name!r} cannot be read: {error.strerror}") from error
+        if hashlib.sha256(content).hexdigest() != self.digest:
+            raise TaskError(f"file {self.path.name!r} changed after the run was planned", hint="start a new run")
+        return content
 
 
 def is_remote(name: str) -> bool:
@@ -30,25 +66,44 @@ def find_file(name: str, *, folder: Path, where: str) -> Path:
     return path
 
 
-def stage(ctx: Context, path: Path, bucket: str) -> str:
+def look_at(name: str, *, folder: Path, where: str) -> LocalFile:
+    """Find a file, relative to the pipeline file's folder, and fix what it holds.
+
+    Raises:
+        DefinitionError: There is none, or it cannot be read.
+    """
+    path = find_file(name, folder=folder, where=where)
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            kept = None
+            if file.tell() <= MOST_KEPT:
+                file.seek(0)
+                kept = file.read()
+                digest = hashlib.sha256(kept).hexdigest()
+    except OSError as error:
+        raise DefinitionError(f"file {name!r} cannot be read: {error.strerror}", where=where) from error
+    return LocalFile(path=path, digest=digest, kept=kept)
+
+
+def stage(ctx: Context, file: LocalFile, bucket: str) -> str:
     """Copy a file to ``gs://<bucket>/pydag/<sha256>/<name>`` unless it is there; return that address.
 
     The name follows from the content, so what is there need never be replaced: the upload's precondition is that there
     is no such object (https://cloud.google.com/storage/docs/request-preconditions).
 
     Raises:
-        TaskError: Cloud Storage refused.
+        TaskError: Cloud Storage refused, or a large file changed meanwhile.
     """
     from google.api_core.exceptions import PreconditionFailed
 
-    content = path.read_bytes()
-    name = f"pydag/{hashlib.sha256(content).hexdigest()}/{path.name}"
+    name = f"pydag/{file.digest}/{file.path.name}"
     blob = ctx.clients.storage().bucket(bucket).blob(name)
-    with refusals(f"file {path.name!r} cannot be copied to gs://{bucket}"):
+    with refusals(f"file {file.path.name!r} cannot be copied to gs://{bucket}"):
         if not blob.exists(retry=None, timeout=CALL_TIMEOUT):
             with contextlib.suppress(PreconditionFailed):  # another task copied it in this moment
                 blob.upload_from_string(
-                    content,
+                    file.content,
                     content_type="application/octet-stream",
                     if_generation_match=0,
                     retry=None,

@@ -7,6 +7,7 @@ job that has it is ours is told by its ``pydag-request`` label, the hash of the 
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 #: The label that holds the hash of the request that made a job or a cluster.
 REQUEST_LABEL: Final = "pydag-request"
+
+# Of jobs, BigQuery says "Already Exists: Job p:US.id", Dataproc "Already exists: Failed to submit job: Job projects/"
+_ABOUT_ANOTHER_THING = re.compile(r"already exists: (?!.*\bjobs?[ /:])\w+ \S", re.IGNORECASE)
 
 _HINTS = {
     401: "run `gcloud auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS",
@@ -40,6 +44,8 @@ _Job = TypeVar("_Job", bound=Labelled)
 
 def submit_once(what: str, label: str, *, create: Callable[[], _Job], fetch: Callable[[], _Job]) -> _Job:
     """Send a request once; if its id is taken, return the job that has it, provided that it is this very request's.
+
+    Whatever a conflict is said to be about, the id is looked up first: a job of ours must not be left alone.
 
     Args:
         what: The job, to begin a sentence with: ``BigQuery job 'pydag-12ab'``.
@@ -74,12 +80,11 @@ def submit_once(what: str, label: str, *, create: Callable[[], _Job], fetch: Cal
 def _holder(what: str, taken: Conflict, fetch: Callable[[], _Job]) -> _Job:
     from google.api_core.exceptions import NotFound
 
-    message = said(taken)
-    if "already exists: " in message.lower() and "already exists: job" not in message.lower():
-        raise TaskError(f"{what} was refused: {message}") from taken
     try:
         return fetch()
     except NotFound as error:
+        if _ABOUT_ANOTHER_THING.search(said(taken)):
+            raise TaskError(f"{what} was refused: {said(taken)}") from taken
         # Seen for some seconds after the 409: https://github.com/googleapis/python-bigquery/issues/2134
         raise TaskError(f"{what} exists, but the service does not show it yet", transient=True) from error
 

@@ -37,7 +37,7 @@ _TYPES_PAGE = "https://cloud.google.com/bigquery/docs/reference/standard-sql/dat
 class Column(BaseModel):
     """A column of a table."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     name: str = Field(pattern=r"^[\w\- ]+$", max_length=300, description="Name of the column")
     type: Annotated[str, BeforeValidator(_known_type)] = Field(description="GoogleSQL type such as INT64 or STRUCT")
@@ -84,7 +84,7 @@ Columns = Annotated[tuple[Column, ...], BeforeValidator(_columns)]
 class Partitioning(BaseModel):
     """Partitions by time: ``Partitioning(column="day")``, or just ``"day"``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     column: str | None = Field(default=None, description="DATE, DATETIME or TIMESTAMP column; default: time of arrival")
     granularity: Literal["HOUR", "DAY", "MONTH", "YEAR"] = Field(default="DAY", description="Span of one partition")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -12,6 +14,8 @@ from pydag_gcp.errors import DefinitionError, PydagError, did_you_mean, place
 
 #: Where pipelines are found by the id of their DAG.
 FOLDER = "pipelines"
+
+_PREFIX = "pydag_pipeline_"
 
 
 def find(name_or_path: str) -> Path:
@@ -66,21 +70,61 @@ def _execute(path: Path) -> ModuleType:
         raise DefinitionError(f"{type(error).__name__}: {error.msg}", where=where) from None
     except ValueError as error:  # null bytes, or an encoding that is none
         raise DefinitionError(f"is no Python source: {error}", where=str(path)) from None
-    module = ModuleType(path.stem)
-    module.__file__ = str(path)
-    folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)  # as `python FILE` does, so that a pipeline may import its neighbours
+    module = ModuleType(_module_name(path))
+    module.__file__ = str(path.resolve())
+    # Dataclasses and pydantic look annotations up in the module of that name, also long after it was executed.
+    sys.modules[module.__name__] = module
+    _enter(path.resolve().parent)
     try:
         exec(code, module.__dict__)  # noqa: S102 - the user's own file, which the user asked to run
-    except PydagError:
-        raise
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        del sys.modules[module.__name__]
+        if isinstance(error, (PydagError, KeyboardInterrupt)):
+            raise
         raise _failure(path, error) from error
-    finally:
-        sys.path.remove(folder)
     return module
+
+
+def _module_name(path: Path) -> str:
+    """A name that no importable module has, and no pipeline of another folder."""
+    base = name = _PREFIX + re.sub(r"\W", "_", path.stem)
+    number = 1
+    while name in sys.modules and sys.modules[name].__file__ != str(path.resolve()):
+        number += 1
+        name = f"{base}_{number}"
+    return name
+
+
+#: Folders of pipelines that were put on ``sys.path`` here, and the modules there were before.
+_entered: dict[str, frozenset[str]] = {}
+
+
+def _enter(folder: Path) -> None:
+    """Put a pipeline's folder on ``sys.path``, as ``python FILE`` does, so that it and its tasks import its neighbours.
+
+    The folders of pipelines loaded before leave, and so do the modules that came from them: another pipeline's
+    neighbour of the same name is another module.
+    """
+    for other in [entered for entered in _entered if entered != str(folder)]:
+        new = {name.partition(".")[0] for name in sys.modules} - _entered.pop(other)
+        neighbours = {name for name in new if _lies_in(name, other)}
+        for name in [name for name in sys.modules if name.partition(".")[0] in neighbours]:
+            del sys.modules[name]
+        if other in sys.path:
+            sys.path.remove(other)
+    if str(folder) not in sys.path:
+        _entered[str(folder)] = frozenset(sys.modules)
+        sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+
+
+def _lies_in(name: str, folder: str) -> bool:
+    """Whether a module or package of this name was found directly in a folder: a virtual environment in it is not."""
+    module = sys.modules.get(name)
+    if name.startswith(_PREFIX):  # a pipeline itself stays: its name is its own
+        return False
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    return any(place and str(Path(place).parent) == folder for place in places)
 
 
 def _failure(path: Path, error: BaseException) -> DefinitionError:

@@ -72,11 +72,14 @@ def load_template(
 def _download(uri: str, clients: Clients | None, where: str | None) -> bytes:
     from google.api_core.exceptions import NotFound
 
+    from pydag_gcp.gcp import CALL_TIMEOUT
+
     if clients is None:
         raise DefinitionError(f"{uri} cannot be read without a target", where=where)
     source = GCSObject(uri)
     try:
-        data: bytes = clients.storage().bucket(source.bucket).blob(source.name).download_as_bytes(timeout=60)
+        blob = clients.storage().bucket(source.bucket).blob(source.name)
+        data: bytes = blob.download_as_bytes(retry=None, timeout=CALL_TIMEOUT)
     except NotFound:
         raise DefinitionError(f"no SQL file {uri!r}", where=where, hint="upload it, or correct its name") from None
     return data

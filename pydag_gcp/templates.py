@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
 
 from pydag_gcp.errors import DefinitionError
 from pydag_gcp.resources import Resource, is_template
@@ -16,13 +20,14 @@ _Render = Callable[[str], Any]
 
 
 def render_value(value: Any, variables: Mapping[str, Any], *, where: str) -> Any:
-    """Replace every ``{{ }}`` in a field's value, at any depth of lists, tuples, sets, dicts and resources.
+    """Replace every ``{{ }}`` in a field's value, at any depth of lists, tuples, sets, dicts and models.
 
     A string that is exactly one ``{{ expression }}`` gives the expression's own value, any other template gives text.
     What a template gives is never rendered again.
 
     Raises:
-        DefinitionError: A template is wrong, names an unknown variable, or gives no text where text is needed.
+        DefinitionError: A template is wrong, names an unknown variable, or gives no text where text is needed;
+            or it stands inside an object of a kind that is not rendered.
     """
     return _rendered(value, partial(_string, variables=variables, where=where), where)
 
@@ -36,7 +41,45 @@ def _rendered(value: Any, render: _Render, where: str) -> Any:
         return {_rendered(key, render, where): _rendered(part, render, where) for key, part in value.items()}
     if type(value) in (list, tuple, set, frozenset):
         return type(value)(_rendered(part, render, where) for part in value)
-    return value
+    if not _holds_template(value):
+        return value
+    if isinstance(value, BaseModel):
+        return _model(value, render, where)
+    raise DefinitionError(f"a template inside a {type(value).__name__} is not rendered", where=where)
+
+
+def _holds_template(value: Any) -> bool:
+    if isinstance(value, str):
+        return is_template(value)
+    if isinstance(value, Mapping):
+        return any(map(_holds_template, (*value.keys(), *value.values())))
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return any(map(_holds_template, value))
+    if isinstance(value, BaseModel):
+        return any(_holds_template(part) for _, part in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return any(_holds_template(getattr(value, field.name, None)) for field in dataclasses.fields(value))
+    return False
+
+
+def _model(model: BaseModel, render: _Render, where: str) -> BaseModel:
+    """Render what was set in a model, and check it again."""
+    known = type(model).model_fields
+    given = {
+        (known[name].alias or name) if name in known else name: _rendered(value, render, where)
+        for name, value in model
+        if name in model.model_fields_set
+    }
+    try:
+        rendered = type(model).model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        what = f"{name}: {message[:1].lower()}{message[1:]}, got {first['input']!r}"
+        raise DefinitionError(what, where=where) from error
+    if _holds_template(rendered):
+        raise DefinitionError(f"a template gives {rendered!r}", where=where, hint="a value is not rendered again")
+    return rendered
 
 
 def _resource(resource: Resource, render: _Render, where: str) -> Resource:

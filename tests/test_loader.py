@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import typing
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pydag_gcp.errors import DefinitionError
 from pydag_gcp.loader import find, load
+from pydag_gcp.operator import Context
 
 HEADER = """
 from pydag_gcp.dag import DAG
@@ -39,6 +42,16 @@ BROKEN = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _imports() -> Iterator[None]:
+    path, modules = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", "")).endswith(("p.py", "names.py", "late.py")):
+            del sys.modules[name]
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_pipeline_is_one_line_that_names_the_place(name: str, project: Path) -> None:
     text, message = BROKEN[name]
@@ -57,11 +70,86 @@ def test_a_binary_file_is_refused(project: Path) -> None:
 def test_a_good_one_is_loaded_and_may_import_its_neighbours(project: Path) -> None:
     Path("neighbour.py").write_text("NAME = 'a'")
     Path("p.py").write_text(GOOD.replace("'a'", "__import__('neighbour').NAME"))
-    before = list(sys.path)
     dag = load(Path("p.py"))
     assert list(dag.tasks) == ["a"]
     assert dag.file == Path("p.py")
-    assert sys.path == before
+
+
+MODELS = """
+from __future__ import annotations
+import dataclasses, typing
+from pydantic import BaseModel
+@dataclasses.dataclass
+class Pair:
+    left: typing.ClassVar[int] = 1
+    right: int = 2
+class Later(Operator):
+    model: Model | None = None
+    def execute(self, ctx): return [field.name for field in dataclasses.fields(Pair)]
+class Model(BaseModel):
+    size: int
+"""
+
+
+def test_annotations_of_a_pipeline_are_resolved(project: Path, ctx: Context) -> None:
+    header, models = HEADER, MODELS.replace("from __future__ import annotations\n", "")
+    text = "from __future__ import annotations\n" + header + models + "with DAG('x') as dag:\n"
+    Path("p.py").write_text(text + "    Later(task_id='a', model=Model(size=1))\n")
+
+    task = load(Path("p.py")).tasks["a"]
+
+    assert sys.modules[type(task).__module__].__file__ == str(project / "p.py")
+    assert typing.get_type_hints(type(task).execute) == {}
+    assert task.execute(ctx) == ["right"]
+
+
+def test_every_pipeline_has_its_own_neighbours(project: Path, ctx: Context) -> None:
+    pipeline = f"""{HEADER}
+import names
+class Lazy(Operator):
+    def execute(self, ctx):
+        import late, package.part
+        return late.NAME + package.part.NAME
+with DAG(names.NAME) as dag:
+    Lazy(task_id='a')
+"""
+    for folder in ("one", "two"):
+        Path(folder, "package").mkdir(parents=True)
+        Path(folder, "p.py").write_text(pipeline)
+        for neighbour in ("names", "late", "package/part"):
+            Path(folder, f"{neighbour}.py").write_text(f"NAME = '{folder}'")
+
+    results = []
+    for folder in ("one", "two", "one"):
+        dag = load(Path(folder, "p.py"))
+        results.append((dag.dag_id, dag.tasks["a"].execute(ctx)))
+
+    assert results == [("one", "oneone"), ("two", "twotwo"), ("one", "oneone")]
+    assert str(project / "two") not in sys.path
+    assert str(project / "one") in sys.path
+
+
+def test_modules_of_others_stay(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that lie below a pipeline's folder, as a virtual environment in the project does."""
+    for folder in ("site", "other"):
+        Path(folder).mkdir()
+    Path("site/installed_thing.py").write_text("")
+    Path("p.py").write_text("import installed_thing\n" + GOOD)
+    Path("other/p.py").write_text(GOOD)
+    monkeypatch.syspath_prepend(str(project / "site"))
+    load(Path("p.py"))
+    before = sys.modules["installed_thing"]
+
+    load(Path("other/p.py"))
+
+    assert sys.modules["installed_thing"] is before
+
+
+def test_a_pipeline_that_fails_leaves_no_module(project: Path) -> None:
+    Path("failing.py").write_text("1 / 0")
+    with pytest.raises(DefinitionError):
+        load(Path("failing.py"))
+    assert not [name for name in sys.modules if "failing" in name]
 
 
 def test_pipelines_are_found_by_path_and_by_name(project: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import resource
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,33 @@ SECRETS = [
     ("s3cret", "connect password=s3cret;"),
     ("MIIEvQ", "-----BEGIN PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----"),
     ("MIIEvQ", "-----BEGIN RSA PRIVATE KEY-----\nMIIEvQ cut off"),
+    ("s3cretpw", "redis://:s3cretpw@host:6379/0"),
+    ("pa/55", "postgresql://user:pa/55@host/db"),
+    ("p@55", "postgresql://user:p@55@host/db"),
+    ("hunter2", '{"password": "hunter2", "port": 1}'),
+    ("hunter2", "{'token': 'hunter2'}"),
+    ("hunter2", '{"client_secret":"hunter2"}'),
+    ("hun\\'ter2", r"{'api_key': 'hun\'ter2'}"),
+    ("hunter2", r'"{\"password\": \"hunter2\"}"'),
+    ("hunter2", '{"password": "hunter2 cut off'),
+    ("hunter two", "password='hunter two' user=x"),
+    ("dXNlcjpwYXNz", "Authorization: Basic dXNlcjpwYXNz"),
+    ("dXNlcjpwYXNz", "{'Authorization': 'Basic dXNlcjpwYXNz'}"),
+]
+
+ORDINARY = [
+    "gs://bucket/a:b",
+    "http://127.0.0.1:8080/x",
+    "http://127.0.0.1:8080/people/ann@example.com",
+    "http://[::1]:8080/ann@example.com",
+    "https://example.com/@ann",
+    "ann@example.com read gs://bucket/a and gs://bucket/b",
+    "rows: 7, token count 8",
+    '{"token_count": 8, "tokenizer": "words"}',
+    "wrong password: try again",
+    "Authorization: Basic",
+    "basic authentication",
+    "12:30:01",
 ]
 
 
@@ -27,7 +56,7 @@ def test_well_known_shapes_are_redacted(secret: str, text: str) -> None:
     assert secret not in Redactor({})(text)
 
 
-@pytest.mark.parametrize("text", ["gs://bucket/a:b", "http://127.0.0.1:8080/x", "rows: 7, token count 8", "12:30:01"])
+@pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_text_is_left_alone(text: str) -> None:
     assert Redactor({})(text) == text
 
@@ -44,3 +73,95 @@ def test_a_file_appears_with_the_first_line(tmp_path: Path) -> None:
     log.logger.info("rows %d", 7)
     log.close()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO rows 7\n", log.file.read_text())
+
+
+def test_what_stands_around_a_secret_stays() -> None:
+    redact = Redactor({})
+    assert redact('{"password": "x", "port": 1}') == '{"password": "[redacted]", "port": 1}'
+    assert redact("redis://:x@host/0") == "redis://[redacted]@host/0"
+    assert redact("Authorization: Basic eA==; next") == "Authorization: Basic [redacted]; next"
+
+
+def logged(folder: Path, *lines: str) -> list[str]:
+    log = TryLog(folder / "1.log", Redactor({}))
+    for line in lines:
+        log.logger.info("%s", line)
+    return [line.split(" ", 2)[2] for line in log.file.read_text().splitlines()]
+
+
+def test_a_key_that_comes_line_by_line_is_redacted(tmp_path: Path) -> None:
+    begin, end = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
+
+    lines = logged(tmp_path, "before", f"key: {begin}", "MIIEvQ", "abc=", f"{end} after", "MIIEvQ is free again")
+
+    assert lines == [
+        "before",
+        "key: [redacted]",
+        "[redacted]",
+        "[redacted]",
+        "[redacted] after",
+        "MIIEvQ is free again",
+    ]
+
+
+def test_a_key_that_never_ends_does_not_hide_the_log_for_ever(tmp_path: Path) -> None:
+    lines = logged(tmp_path, "expected -----BEGIN PRIVATE KEY-----", *["line"] * 300)
+
+    assert lines[-1] == "line"
+
+
+def test_many_logs_hold_no_file_open(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 16, hard))
+    try:
+        logs = [TryLog(tmp_path / f"{number}.log", Redactor({})) for number in range(100)]
+        for log in logs * 2:
+            log.logger.info("line")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert all(len(log.file.read_text().splitlines()) == 2 for log in logs)
+
+
+def test_a_log_that_cannot_be_written_is_told_once_and_never_raises(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").write_text("a file where the folder should be")
+
+    for task in ("a", "b"):
+        log = TryLog(tmp_path / "run" / task / "1.log", Redactor({}))
+        log.logger.info("line")
+        log.logger.info("line")
+
+    assert capsys.readouterr().err == f"warning: logs in {tmp_path / 'run'} are incomplete: Not a directory\n"
+
+
+def test_a_full_disk_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "1.log").symlink_to("/dev/full")
+
+    TryLog(tmp_path / "1.log", Redactor({})).logger.info("line")
+
+    assert "No space left on device" in capsys.readouterr().err
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_what_cannot_be_formatted_never_raises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = TryLog(tmp_path / "t" / "1.log", Redactor({}))
+    log.logger.info("rows %d", "seven")
+    log.logger.info("%s", Unprintable())
+    log.logger.info("cut \udcff")
+
+    lines = log.file.read_text().splitlines()
+
+    assert [line.split(" ", 2)[2] for line in lines] == ["rows %d ('seven',)", "cut \\udcff"]
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_comes_after_the_end_is_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = TryLog(tmp_path / "1.log", Redactor({}))
+    log.close()
+    log.logger.log(logging.ERROR, "late")
+    assert not log.file.exists()

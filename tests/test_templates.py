@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pydag_gcp.errors import DefinitionError
+from pydag_gcp.operators.table_layout import Column, Partitioning
 from pydag_gcp.resources import Cluster, GCSObject, Table
 from pydag_gcp.sql import render_value
 
@@ -20,6 +23,19 @@ VARIABLES: dict[str, Any] = {
     "logical_date": datetime(2022, 1, 31, tzinfo=UTC),
 }
 WHERE = "p.py:3: task 'x': field 'y'"
+
+
+@dataclass
+class Pair:
+    left: str
+
+
+def column(description: str) -> Column:
+    return Column(name="a", type="INT64", description=description)
+
+
+def struct(description: str) -> Column:
+    return Column(name="s", type="STRUCT", fields=(column(description),))
 
 
 def render(value: Any) -> Any:
@@ -56,6 +72,9 @@ def render(value: Any) -> Any:
         (frozenset({"{{ ds }}"}), frozenset({"2022-01-31"})),
         (Table("{{ params.dataset }}.t"), Table("sales.t")),
         (Table("d.t_{{ params.year }}", shared=True), Table("d.t_2022", shared=True)),
+        (Partitioning(column="day_{{ params.year }}"), Partitioning(column="day_2022")),
+        (column("{{ ds }}"), column("2022-01-31")),
+        ((struct("{{ params.year }}"),), (struct("2022"),)),
         ([GCSObject("gs://bucket/{{ ds }}/*.csv")], [GCSObject("gs://bucket/2022-01-31/*.csv")]),
         (Cluster("c-{{ run_id }}", region="{{ 'us-east1' }}"), Cluster("c-r1", region="us-east1")),
     ],
@@ -67,8 +86,8 @@ def test_values(template: Any, value: Any) -> None:
 
 
 def test_what_has_no_template_stays_the_same_object() -> None:
-    table = Table("d.t")
-    assert render(table) is table
+    for value in (Table("d.t"), Partitioning(column="day"), Pair(left="x"), deque(["x"])):
+        assert render(value) is value
 
 
 def test_a_value_is_never_rendered_again() -> None:
@@ -105,6 +124,10 @@ def test_any_text_as_a_value_is_inert(text: str) -> None:
         (Table("{{ params.names }}"), "gives ['a', 'b']; a name must be text"),
         (Table("{{ params.evil }}"), "a value is not rendered again"),
         (Table("{{ ds }} x.t$"), "expected a table such as 'dataset.table'"),
+        (column("{{ params.names }}"), "description: input should be a valid string"),
+        (column("{{ params.evil }}"), "a value is not rendered again"),
+        (deque(["{{ ds }}"]), "a template inside a deque is not rendered"),
+        (Pair(left="{{ ds }}"), "a template inside a Pair is not rendered"),
         (Cluster("{{ run_id }}", region="{{ ds }}"), "expected a region such as 'us-central1', got '2022-01-31'"),
     ],
 )

@@ -68,12 +68,16 @@ class HttpService:
         self.hidden = 0
         #: Errors that every call of a ``METHOD path`` pattern gets.
         self.refusals: dict[str, Answer] = {}
+        #: ``METHOD path`` patterns of calls that get no answer.
+        self.silent: list[str] = []
 
     def answer(self, request: Request) -> Answer:
         self.requests.append(request)
         for pattern, refusal in self.refusals.items():
             if re.fullmatch(pattern, f"{request.method} {request.path}"):
                 return refusal
+        if any(re.fullmatch(pattern, f"{request.method} {request.path}") for pattern in self.silent):
+            raise LostAnswer
         for method, pattern, function in self._routes():
             found = re.fullmatch(pattern, request.path)
             if method == request.method and found:
@@ -320,7 +324,9 @@ class DataprocService:
     def _submit_job(self, request: dataproc_v1.SubmitJobRequest) -> dataproc_v1.Job:
         job_id = request.job.reference.job_id
         if job_id in self.jobs:
-            raise Refused(grpc.StatusCode.ALREADY_EXISTS, f"Already exists: Job {job_id}")
+            raise Refused(
+                grpc.StatusCode.ALREADY_EXISTS, f"Already exists: Failed to submit job: Job projects/p/{job_id}"
+            )
         self.jobs[job_id] = request.job
         self.set_job(job_id, "PENDING")
         return request.job

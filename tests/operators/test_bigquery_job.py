@@ -91,7 +91,7 @@ def test_a_job_that_exists_but_is_not_shown_yet_is_asked_for_again(ctx: Context,
     assert load().submit(ctx, "pydag-1")["job_id"] == "pydag-1"
 
 
-def test_a_conflict_over_a_table_is_no_reason_to_look_for_a_job(ctx: Context, http: HttpService) -> None:
+def test_a_conflict_over_a_table_is_a_refusal_where_there_is_no_job(ctx: Context, http: HttpService) -> None:
     message = "Already Exists: Table acme-1:d.t"
     http.refusals[" ".join(INSERT)] = (409, {"error": {"code": 409, "message": message}})
 
@@ -99,7 +99,7 @@ def test_a_conflict_over_a_table_is_no_reason_to_look_for_a_job(ctx: Context, ht
         load().submit(ctx, "pydag-1")
 
     assert not is_transient(caught.value)
-    assert len(http.requests) == 1
+    assert http.jobs == {}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pydag_gcp.errors import DefinitionError, TaskError
+from pydag_gcp.errors import DefinitionError, NotYet, TaskError
 from pydag_gcp.operator import Context, Done, Failed, Running
 from pydag_gcp.operators import DataprocCreateCluster
 from pydag_gcp.resources import Cluster
@@ -186,7 +186,7 @@ def test_a_cluster_being_deleted_is_waited_for_and_created_anew(ctx: Context, da
     task = create()
     dataproc.add_cluster("c", "DELETING", labels=ours(task, ctx, dataproc))
 
-    with pytest.raises(TaskError, match="is being deleted") as caught:
+    with pytest.raises(NotYet, match="is being deleted") as caught:
         task.submit(ctx, "pydag-1")
     assert is_transient(caught.value)
     del dataproc.clusters["c"]
@@ -201,13 +201,13 @@ def test_a_broken_cluster_is_replaced(ctx: Context, dataproc: DataprocService, s
     task = create()
     dataproc.add_cluster("c", state, labels=ours(task, ctx, dataproc), uuid="broken")
 
-    with pytest.raises(TaskError, match=f"was in {state}") as caught:
+    with pytest.raises(NotYet, match=f"was in {state}") as caught:
         task.submit(ctx, "pydag-1")
 
     assert is_transient(caught.value)
     [deletion] = dataproc.called("DeleteCluster")
     assert deletion.cluster_uuid == "broken"
-    with pytest.raises(TaskError, match="is being deleted"):
+    with pytest.raises(NotYet, match="is being deleted"):
         task.submit(ctx, "pydag-1")
     assert len(dataproc.called("DeleteCluster")) == 1
     del dataproc.clusters["c"]

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from tests.operators.conftest import DataprocService
 
 
+OURS = {"pydag-dag": "daily-sales"}
+
+
 def delete(**fields: Any) -> DataprocDeleteCluster:
     return DataprocDeleteCluster(**{"task_id": "t", "cluster": Cluster("c"), **fields})
 
 
 def test_a_cluster_is_deleted_by_its_uuid(ctx: Context, dataproc: DataprocService) -> None:
-    dataproc.add_cluster("c", uuid="u1")
+    dataproc.add_cluster("c", uuid="u1", labels=OURS)
     task = delete()
 
     handle = task.submit(ctx, "pydag-1")
@@ -51,7 +54,7 @@ def test_gone_already_is_success(ctx: Context, dataproc: DataprocService) -> Non
 
 
 def test_gone_between_look_and_deletion_is_success(ctx: Context, dataproc: DataprocService) -> None:
-    dataproc.add_cluster("c")
+    dataproc.add_cluster("c", labels=OURS)
     dataproc.faults["DeleteCluster"] = ["hidden"]
     task = delete()
 
@@ -62,7 +65,7 @@ def test_gone_between_look_and_deletion_is_success(ctx: Context, dataproc: Datap
 
 
 def test_a_later_cluster_of_the_same_name_is_left_alone(ctx: Context, dataproc: DataprocService) -> None:
-    dataproc.add_cluster("c", uuid="u2")
+    dataproc.add_cluster("c", uuid="u2", labels=OURS)
     task = delete(cluster_uuid="u1")
 
     handle = task.submit(ctx, "pydag-1")
@@ -72,19 +75,19 @@ def test_a_later_cluster_of_the_same_name_is_left_alone(ctx: Context, dataproc: 
 
 
 def test_a_cluster_that_is_being_deleted_is_waited_for(ctx: Context, dataproc: DataprocService) -> None:
-    dataproc.add_cluster("c", "DELETING", uuid="u1")
+    dataproc.add_cluster("c", "DELETING", uuid="u1", labels=OURS)
     task = delete()
 
     handle = task.submit(ctx, "pydag-1")
 
     assert dataproc.called("DeleteCluster") == []
     assert isinstance(task.poll(ctx, handle), Running)
-    dataproc.add_cluster("c", "CREATING", uuid="u2")
+    dataproc.add_cluster("c", "CREATING", uuid="u2", labels=OURS)
     assert task.poll(ctx, handle) == Done()
 
 
 def test_a_lost_answer_deletes_once(ctx: Context, dataproc: DataprocService) -> None:
-    dataproc.add_cluster("c", uuid="u1")
+    dataproc.add_cluster("c", uuid="u1", labels=OURS)
     dataproc.faults["DeleteCluster"] = ["accepted"]
     task = delete()
     with pytest.raises(Exception, match="try again") as caught:
@@ -92,7 +95,7 @@ def test_a_lost_answer_deletes_once(ctx: Context, dataproc: DataprocService) -> 
     assert is_transient(caught.value)
 
     # Meanwhile that cluster is gone, and another run has created one of the same name.
-    dataproc.add_cluster("c", uuid="u2")
+    dataproc.add_cluster("c", uuid="u2", labels=OURS)
     handle = task.submit(ctx, "pydag-1")
 
     assert task.poll(ctx, handle) == Done()
@@ -100,7 +103,7 @@ def test_a_lost_answer_deletes_once(ctx: Context, dataproc: DataprocService) -> 
 
 
 def test_a_failed_deletion_tells_why(ctx: Context, dataproc: DataprocService) -> None:
-    dataproc.add_cluster("c")
+    dataproc.add_cluster("c", labels=OURS)
     task = delete()
     handle = task.submit(ctx, "pydag-1")
     dataproc.end_operation(code=7, message="no permission on disk")
@@ -111,7 +114,7 @@ def test_a_failed_deletion_tells_why(ctx: Context, dataproc: DataprocService) ->
 
 
 def test_a_deletion_that_ends_in_error_may_be_tried_again(ctx: Context, dataproc: DataprocService) -> None:
-    dataproc.add_cluster("c", "DELETING")
+    dataproc.add_cluster("c", "DELETING", labels=OURS)
     task = delete()
     handle = task.submit(ctx, "pydag-1")
     dataproc.set_state("c", "ERROR", "disk in use")
@@ -122,7 +125,7 @@ def test_a_deletion_that_ends_in_error_may_be_tried_again(ctx: Context, dataproc
 
 
 def test_a_refused_deletion_is_one_clear_line(ctx: Context, dataproc: DataprocService) -> None:
-    dataproc.add_cluster("c")
+    dataproc.add_cluster("c", labels=OURS)
     dataproc.refuse("DeleteCluster", "PERMISSION_DENIED", "not you")
 
     with pytest.raises(TaskError, match="cluster us-central1/c cannot be deleted: not you; grant the account"):
@@ -130,7 +133,7 @@ def test_a_refused_deletion_is_one_clear_line(ctx: Context, dataproc: DataprocSe
 
 
 def test_cancel_waits_for_the_deletion(ctx: Context, dataproc: DataprocService) -> None:
-    dataproc.add_cluster("c")
+    dataproc.add_cluster("c", labels=OURS)
     task = delete()
     handle = task.submit(ctx, "pydag-1")
 
@@ -142,3 +145,17 @@ def test_cancel_waits_for_the_deletion(ctx: Context, dataproc: DataprocService) 
 def test_it_uses_and_writes_its_cluster(ctx: Context) -> None:
     assert delete().uses(ctx) == delete().writes(ctx) == {Cluster("c")}
     assert delete().reads(ctx) == frozenset()
+
+
+@pytest.mark.parametrize("labels", [{}, {"pydag-dag": "other"}])
+def test_a_cluster_of_somebody_else_is_deleted_only_by_its_uuid(
+    ctx: Context, dataproc: DataprocService, labels: dict[str, str]
+) -> None:
+    dataproc.add_cluster("c", uuid="u1", labels=labels)
+
+    with pytest.raises(TaskError, match=r"DAG 'Daily Sales' did not create cluster us-central1/c; .*cluster_uuid='u1'"):
+        delete().submit(ctx, "pydag-1")
+    assert dataproc.called("DeleteCluster") == []
+
+    delete(cluster_uuid="u1").submit(ctx, "pydag-1")
+    assert len(dataproc.called("DeleteCluster")) == 1

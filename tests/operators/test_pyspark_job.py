@@ -9,7 +9,7 @@ import pytest
 
 from pydag_gcp.errors import DefinitionError, TaskError
 from pydag_gcp.operator import Context, Done, Failed, Running
-from pydag_gcp.operators import DataprocPySparkJob, driver_output
+from pydag_gcp.operators import DataprocPySparkJob, driver_output, staged_file
 from pydag_gcp.resources import Cluster, GCSObject, Table
 from pydag_gcp.retry import is_transient
 
@@ -172,6 +172,41 @@ def test_a_changed_file_is_another_request(ctx: Context) -> None:
         job(main="job.py").submit(ctx, "pydag-1")
 
 
+def test_a_file_edited_after_planning_changes_nothing(
+    ctx: Context, dataproc: DataprocService, http: HttpService
+) -> None:
+    dataproc.remembers = False
+    (ctx.folder / "job.py").write_bytes(b"print(1);")
+    (ctx.folder / "lib.py").write_bytes(b"lib = 1;")
+    task = job(main="job.py", py_files=["lib.py"]).rendered(ctx)
+    (ctx.folder / "job.py").write_bytes(b"print(2);")
+
+    task.submit(ctx, "pydag-1")
+    (ctx.folder / "lib.py").unlink()
+
+    assert task.submit(ctx, "pydag-1")["job_id"] == "pydag-1"  # sent again, it is the same request
+    assert sorted(http.objects.values()) == [b"lib = 1;", b"print(1);"]
+
+
+def test_a_large_file_is_not_kept_but_may_not_change(
+    ctx: Context, http: HttpService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staged_file, "MOST_KEPT", 3)
+    (ctx.folder / "a.jar").write_bytes(b"jar one;")
+    task = job(jars=["a.jar"]).rendered(ctx)
+    (ctx.folder / "a.jar").write_bytes(b"jar two;")
+
+    with pytest.raises(TaskError, match=r"file 'a\.jar' changed after the run was planned; start a new run") as caught:
+        task.submit(ctx, "pydag-1")
+    assert not is_transient(caught.value)
+
+    (ctx.folder / "a.jar").write_bytes(b"jar one;")
+    task.submit(ctx, "pydag-1")
+    (ctx.folder / "a.jar").unlink()
+    task.submit(ctx, "pydag-1")  # it lies in the bucket
+    assert list(http.objects.values()) == [b"jar one;"]
+
+
 def test_a_bucket_that_may_not_be_written_is_told(ctx: Context, http: HttpService) -> None:
     (ctx.folder / "job.py").write_text("print(1)")
     http.refusals["POST /upload/.*"] = (403, {"error": {"code": 403, "message": "no access"}})
@@ -306,6 +341,33 @@ def test_output_that_cannot_be_read_does_not_hide_the_end(
 
     assert task.poll(ctx, handle) == Failed(reason="Dataproc job 'pydag-1' failed: exit code 3")
     assert any("cannot be read" in line for line in log.lines)
+
+
+def test_output_that_breaks_off_is_not_logged_and_does_not_hide_the_end(
+    ctx: Context, dataproc: DataprocService, http: HttpService, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver_output, "PATIENCE", 0.01)
+    task = job()
+    handle = task.submit(ctx, "pydag-1")
+    http.objects["staging", f"{OUTPUT[13:]}.000000000"] = b"first\n"
+    http.objects["staging", f"{OUTPUT[13:]}.000000001"] = b"second\n"
+    http.silent = ["GET /download/.*1"]
+    dataproc.set_job("pydag-1", "DONE", output=OUTPUT)
+
+    assert task.poll(ctx, handle) == Done()
+
+    assert "first" not in log.lines
+    [warning] = [line for line in log.lines if "cannot be read" in line]
+    assert OUTPUT in warning
+
+
+@pytest.mark.parametrize("uri", ["gs://X/driveroutput", "gs://", "nothing"])
+def test_an_address_that_is_none_does_not_hide_the_end(ctx: Context, dataproc: DataprocService, uri: str) -> None:
+    task = job()
+    handle = task.submit(ctx, "pydag-1")
+    dataproc.set_job("pydag-1", "DONE", output=uri)
+
+    assert task.poll(ctx, handle) == Done()
 
 
 def test_of_long_output_the_end_is_taken(

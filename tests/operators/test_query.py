@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pydag_gcp import sql
 from pydag_gcp.errors import DefinitionError, TaskError
 from pydag_gcp.gcp import Clients, Target
 from pydag_gcp.operator import Context, Done, Failed
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from tests.operators.conftest import HttpService
 
 
-def query(sql: str = "SELECT 1 AS n", **fields: Any) -> BigQueryQuery:
-    return BigQueryQuery(**{"task_id": "t", "sql": sql, **fields})
+def query(text: str = "SELECT 1 AS n", **fields: Any) -> BigQueryQuery:
+    return BigQueryQuery(**{"task_id": "t", "sql": text, **fields})
 
 
 def sent(task: BigQueryQuery, ctx: Context) -> dict[str, Any]:
@@ -263,3 +264,91 @@ def test_the_sql_folder_of_the_project_is_looked_in_too(ctx: Context, tmp_path: 
     (tmp_path / "sql" / "q.sql").write_text("SELECT 2")
 
     assert sent(query("q.sql"), ctx)["query"] == "SELECT 2"
+
+
+# the text is fixed ----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_edited_after_planning_changes_nothing(ctx: Context, http: HttpService) -> None:
+    file = ctx.folder / "q.sql"
+    file.write_text("INSERT INTO d.a SELECT 1")
+    task = query("q.sql").rendered(ctx)
+    task.check(ctx)
+
+    file.write_text("DELETE FROM d.b WHERE TRUE; SELECT 2")
+
+    assert task.writes(ctx) == frozenset({Table("acme-1.d.a")})
+    assert task.atomic(ctx)
+    task.submit(ctx, "pydag-1")
+    assert http.requests[-1].json["configuration"]["query"]["query"] == "INSERT INTO d.a SELECT 1"
+    file.unlink()
+    assert task.submit(ctx, "pydag-1")["job_id"] == "pydag-1"  # sent again, it is the same request
+
+
+def test_a_missing_file_is_told_when_it_is_rendered(ctx: Context) -> None:
+    with pytest.raises(DefinitionError, match=r"no SQL file 'nothing\.sql'"):
+        query("nothing.sql").rendered(ctx)
+
+
+def test_sql_in_a_bucket_is_fixed_by_the_first_submit_of_a_try(ctx: Context, http: HttpService) -> None:
+    http.objects["bucket", "q.sql"] = b"INSERT INTO d.a SELECT 1"
+    http.faults = ["503"]
+    task = query("gs://bucket/q.sql").rendered(ctx)
+    with pytest.raises(Exception, match="try again"):
+        task.submit(ctx, "pydag-1")
+    http.objects["bucket", "q.sql"] = b"INSERT INTO d.a SELECT 2"
+
+    task.submit(ctx, "pydag-1")
+
+    assert len(http.jobs) == 1
+    assert len(http.sent("GET", "/download/.*")) == 1
+    task.submit(replace(ctx, try_number=2), "pydag-2")  # a new try sees the mended file
+    assert http.requests[-1].json["configuration"]["query"]["query"] == "INSERT INTO d.a SELECT 2"
+
+
+def test_whether_sql_in_a_bucket_is_atomic_is_never_asked_of_the_bucket(ctx: Context, http: HttpService) -> None:
+    http.objects["bucket", "q.sql"] = b"INSERT INTO d.a SELECT 1"
+    task = query("gs://bucket/q.sql").rendered(ctx)
+
+    assert not task.atomic(ctx)
+    assert http.requests == []
+    task.submit(ctx, "pydag-1")
+    before = len(http.requests)
+    assert task.atomic(ctx)
+    assert task.writes(ctx) == frozenset({Table("acme-1.d.a")})
+    assert len(http.requests) == before
+
+
+def test_a_download_that_fails_for_now_is_made_once(ctx: Context, http: HttpService) -> None:
+    http.silent = ["GET /download/.*"]
+
+    with pytest.raises(Exception, match="without response") as caught:
+        query("gs://bucket/q.sql").submit(ctx, "pydag-1")
+
+    assert is_transient(caught.value)
+    assert len(http.sent("GET", "/download/.*")) == 1
+
+
+def test_sql_is_parsed_once(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    analyse = sql.analyse
+
+    def counted(found: sql.Query, **names: Any) -> sql.Analysis:
+        parsed.append(found.sql)
+        return analyse(found, **names)
+
+    monkeypatch.setattr(sql, "analyse", counted)
+    task = query("INSERT INTO d.a SELECT {{ ds }}").rendered(ctx)
+
+    task.check(ctx)
+    assert task.reads(ctx) == frozenset()
+    assert task.writes(ctx) == frozenset({Table("acme-1.d.a")})
+    assert task.atomic(ctx)
+
+    assert len(parsed) == 1
+
+
+def test_partitions_by_a_template_are_rendered(ctx: Context) -> None:
+    task = query(destination="d.t", partition_by="day_{{ ds_nodash }}").rendered(ctx)
+
+    assert sent(task, ctx)["timePartitioning"] == {"type": "DAY", "field": "day_20220131"}

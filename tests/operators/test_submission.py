@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pydag_gcp.errors import TaskError
-from pydag_gcp.operators.submission import merged, one_line, refusals, said
+from pydag_gcp.operators.submission import REQUEST_LABEL, merged, one_line, refusals, said, submit_once
 
 _names = st.text("abc", min_size=1, max_size=2)
 _leaves = st.none() | st.booleans() | st.integers() | st.lists(st.integers(), max_size=2)
@@ -88,4 +89,49 @@ def test_a_definite_refusal_says_how_to_mend_it(error: Exception, expected: str)
     with pytest.raises(TaskError) as caught, refusals("it was refused"):
         raise error
     assert str(caught.value).startswith(expected)
+    assert not caught.value.transient
+
+
+# a taken id ----------------------------------------------------------------------------------------------------------
+
+DATAPROC = "Already exists: Failed to submit job: Job projects/p/regions/r/jobs/pydag-1"
+BIGQUERY = "Already Exists: Job p:US.pydag-1"
+TABLE = "Already Exists: Table p:d.jobs"
+
+
+def submit(message: str, found: str | None, kind: type[exceptions.Conflict] = exceptions.Conflict) -> SimpleNamespace:
+    def create() -> SimpleNamespace:
+        raise kind(message)
+
+    def fetch() -> SimpleNamespace:
+        if found is None:
+            raise exceptions.NotFound("Not found: Job")
+        return SimpleNamespace(labels={REQUEST_LABEL: found})
+
+    return submit_once("job 'pydag-1'", "ours", create=create, fetch=fetch)
+
+
+@pytest.mark.parametrize("message", [DATAPROC, BIGQUERY, TABLE, "Requested entity already exists", "duplicate"])
+@pytest.mark.parametrize("kind", [exceptions.Conflict, exceptions.AlreadyExists])
+def test_whatever_a_conflict_says_a_job_of_ours_is_attached_to(message: str, kind: type[exceptions.Conflict]) -> None:
+    assert submit(message, "ours", kind).labels == {REQUEST_LABEL: "ours"}
+
+
+@pytest.mark.parametrize("message", [DATAPROC, BIGQUERY])
+def test_a_taken_id_of_another_request_is_refused(message: str) -> None:
+    with pytest.raises(TaskError, match="job 'pydag-1' exists already, but another request made it"):
+        submit(message, "theirs")
+
+
+@pytest.mark.parametrize("message", [DATAPROC, BIGQUERY, "Requested entity already exists", "duplicate"])
+def test_a_taken_id_that_is_not_shown_yet_is_asked_for_again(message: str) -> None:
+    with pytest.raises(TaskError, match="does not show it yet") as caught:
+        submit(message, None)
+    assert caught.value.transient
+
+
+@pytest.mark.parametrize("message", [TABLE, "Already Exists: Dataset p:d"])
+def test_a_conflict_about_something_else_is_a_refusal(message: str) -> None:
+    with pytest.raises(TaskError, match=f"job 'pydag-1' was refused: {message}") as caught:
+        submit(message, None)
     assert not caught.value.transient
