@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import platform
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -59,18 +59,6 @@ def execute(plan: Plan, *, max_processors: int | None = None, listeners: Sequenc
             return run.drive()
 
 
-@dataclass(slots=True)
-class _Progress:
-    """What is known of a task while the run goes on."""
-
-    state: TaskState = TaskState.SCHEDULED
-    tries: int = 0
-    result: Any = None
-    error: str | None = None
-    started: datetime | None = None
-    ended: datetime | None = None
-
-
 class _Run:
     def __init__(self, plan: Plan, store: Store, processors: int, listeners: Sequence[Listener]) -> None:
         self.plan = plan
@@ -84,7 +72,7 @@ class _Run:
             rules={task_id: task.trigger_rule for task_id, task in plan.tasks.items()},
             priority={task_id: task.priority for task_id, task in plan.tasks.items()},
         )
-        self._progress = {task_id: _Progress() for task_id in plan.tasks}
+        self._tasks = {task_id: TaskResult(task_id=task_id, state=TaskState.SCHEDULED) for task_id in plan.tasks}
         self._active: dict[str, Attempt] = {}
         self._retrying: dict[str, Timer] = {}
         self._logs: dict[Attempt, TryLog] = {}
@@ -114,7 +102,7 @@ class _Run:
         except StoreError as error:
             raise _with_live_jobs(error, self._active.values()) from error
         except BaseException as error:
-            self.store.end_run(self.plan.run_id, RunState.FAILED, at=datetime.now(UTC), error=self._text(error))
+            self.store.end_run(self.plan.run_id, RunState.FAILED, at=datetime.now(UTC), error=self._redact.said(error))
             raise
         finally:
             self._workers.close()
@@ -139,7 +127,7 @@ class _Run:
             dag_id=plan.dag.dag_id,
             target=target,
             logical_date=plan.context.logical_date,
-            definition=self._without_secrets(definition),
+            definition=self._redact.within(definition),
             pid=os.getpid(),
             host=platform.node(),
             at=self._started,
@@ -203,18 +191,7 @@ class _Run:
             logical_date=self.plan.context.logical_date,
             started=self._started,
             ended=now,
-            tasks={
-                task_id: TaskResult(
-                    task_id=task_id,
-                    state=known.state,
-                    tries=known.tries,
-                    result=known.result,
-                    error=known.error,
-                    started=known.started,
-                    ended=known.ended,
-                )
-                for task_id, known in self._progress.items()
-            },
+            tasks=self._tasks,
             upstream=self.plan.upstream,
             signal=self.signal,
         )
@@ -224,21 +201,20 @@ class _Run:
             return RunState.INTERRUPTED
         if self._cancelled:
             return RunState.CANCELLED
-        states = {known.state for known in self._progress.values()}
+        states = {task.state for task in self._tasks.values()}
         failed = states & {TaskState.FAILED, TaskState.UPSTREAM_FAILED, TaskState.CANCELLED}
         return RunState.FAILED if failed else RunState.SUCCESS
 
     # tries -------------------------------------------------------------------------------------------------------
 
     def _start(self, task_id: str) -> None:
-        known = self._progress[task_id]
-        known.tries += 1
+        number = self._tasks[task_id].tries + 1
         task = self.plan.tasks[task_id]
-        log = TryLog(self._log_folder / task_id / f"{known.tries}.log", self._redact)
-        ctx = self.plan.context_of(task_id, known.tries, log.logger)
+        log = TryLog(self._log_folder / task_id / f"{number}.log", self._redact)
+        ctx = self.plan.context_of(task_id, number, log.logger)
         attempt: Attempt
         attempt = RemoteAttempt(task, ctx, self) if isinstance(task, RemoteOperator) else LocalAttempt(task, ctx, self)
-        known.started = known.started or attempt.started
+        self._know(task_id, tries=number, started=self._tasks[task_id].started or attempt.started)
         self._active[task_id] = attempt
         self._logs[attempt] = log
         attempt.start()
@@ -247,7 +223,7 @@ class _Run:
         """Take the end of a try; see :class:`pydag_gcp.attempt.Driver`."""
         task_id, number = attempt.ctx.task_id, attempt.ctx.try_number
         again = self.wants_another(attempt, end)
-        text = None if end.error is None else self._text(end.error)
+        text = None if end.error is None else self._redact.said(end.error)
         if end.error is not None:
             attempt.ctx.log.error("%s", text, exc_info=end.error if not isinstance(end.error, PydagError) else None)
             if end.held_back and not end.again and self._policy_wants(attempt, end.error):
@@ -289,10 +265,10 @@ class _Run:
             self._settle(other, outcome)
 
     def _settle(self, task_id: str, state: TaskState, *, result: Any = None, error: str | None = None) -> None:
-        known = self._progress[task_id]
-        known.result, known.error, known.ended = result, error, datetime.now(UTC)
-        stored = self._without_secrets(result)
-        self.store.end_task(self.plan.run_id, task_id, state, result=stored, error=error, at=known.ended)
+        now = datetime.now(UTC)
+        self._know(task_id, result=result, error=error, ended=now)
+        stored = self._redact.within(result)
+        self.store.end_task(self.plan.run_id, task_id, state, result=stored, error=error, at=now)
         self._change(task_id, state, error=error)
 
     # what an attempt needs (Driver) ------------------------------------------------------------------------------
@@ -336,15 +312,14 @@ class _Run:
     def _change(
         self, task_id: str, state: TaskState, detail: str = "", *, error: str | None = None, job_id: str | None = None
     ) -> None:
-        known = self._progress[task_id]
-        known.state = state
+        self._know(task_id, state=state)
         self._emit(
             TaskChanged(
                 at=datetime.now(UTC),
                 run_id=self.plan.run_id,
                 task_id=task_id,
                 state=state,
-                try_number=known.tries,
+                try_number=self._tasks[task_id].tries,
                 detail=self._redact(detail),
                 error=error,
                 job_id=job_id,
@@ -354,22 +329,16 @@ class _Run:
     def _warn(self, message: str) -> None:
         self._emit(RunWarned(at=datetime.now(UTC), run_id=self.plan.run_id, message=message))
 
+    def _know(self, task_id: str, **fields: Any) -> None:
+        self._tasks[task_id] = replace(self._tasks[task_id], **fields)
+
     def _emit(self, event: Event) -> None:
         for listener in list(self.listeners):
             try:
                 listener(event)
             except Exception as error:  # noqa: BLE001 - whoever watches must not be able to end the run
                 self.listeners.remove(listener)
-                self._warn(f"{listener!r} is told nothing more, as it failed: {self._text(error)}")
-
-    def _text(self, error: BaseException) -> str:
-        """Say an error of any kind in one line, without secrets and without what cannot be written down."""
-        known = isinstance(error, PydagError)
-        said = self._redact(str(error)).encode(errors="backslashreplace").decode()
-        folded = " ".join(said.split())
-        if known:
-            return folded
-        return f"{type(error).__name__}: {folded}" if folded else type(error).__name__
+                self._warn(f"{listener!r} is told nothing more, as it failed: {self._redact.said(error)}")
 
     # signals -----------------------------------------------------------------------------------------------------
 
@@ -401,16 +370,6 @@ class _Run:
                 timer.cancel()
                 self._end_task(task_id, TaskState.CANCELLED)
         self._retrying.clear()
-
-    def _without_secrets(self, value: Any) -> Any:
-        match value:
-            case str():
-                return self._redact(value)
-            case Mapping():
-                return {key: self._without_secrets(item) for key, item in value.items()}
-            case list() | tuple():
-                return [self._without_secrets(item) for item in value]
-        return value
 
 
 def _with_live_jobs(error: StoreError, active: Iterable[Attempt]) -> StoreError:

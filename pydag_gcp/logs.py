@@ -13,6 +13,9 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from pydag_gcp.errors import PydagError
 
 _MASK = "[redacted]"
 
@@ -56,6 +59,27 @@ class Redactor:
         if self._values is not None:
             text = self._values.sub(_MASK, text)
         return _SHAPES.sub(_masked, text)
+
+    def within(self, value: Any) -> Any:
+        """Return a JSON value without the secrets in its texts."""
+        match value:
+            case str():
+                return self(value)
+            case dict():
+                telling = {
+                    key for key, item in value.items() if isinstance(item, str) and _SECRET_NAME.search(str(key))
+                }
+                return {key: _MASK if key in telling else self.within(item) for key, item in value.items()}
+            case list() | tuple():
+                return [self.within(item) for item in value]
+        return value
+
+    def said(self, error: BaseException) -> str:
+        """Say an error of any kind in one line, without secrets and without what cannot be written down."""
+        text = " ".join(self(str(error)).encode(errors="backslashreplace").decode().split())
+        if isinstance(error, PydagError):
+            return text
+        return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _masked(found: re.Match[str]) -> str:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pydag_gcp.errors import TaskError
 from pydag_gcp.logs import Redactor, TryLog
 
 SECRETS = [
@@ -165,3 +166,16 @@ def test_what_comes_after_the_end_is_dropped(tmp_path: Path, caplog: pytest.LogC
     log.close()
     log.logger.log(logging.ERROR, "late")
     assert not log.file.exists()
+
+
+def test_secrets_within_a_value_are_redacted_by_what_they_are_and_by_their_name() -> None:
+    redact = Redactor({"DB_PASSWORD": "hunter2-hunter2"})
+    value = {"url": "x hunter2-hunter2", "deep": [{"api_key": "abc", "tokens": 7}], "n": 1}
+    assert redact.within(value) == {"url": "x [redacted]", "deep": [{"api_key": "[redacted]", "tokens": 7}], "n": 1}
+
+
+def test_an_error_is_said_in_one_line() -> None:
+    redact = Redactor({"DB_PASSWORD": "two  spaces"})
+    assert redact.said(ValueError("a\n b two  spaces \udcff")) == "ValueError: a b [redacted] \\udcff"
+    assert redact.said(KeyError()) == "KeyError"
+    assert redact.said(TaskError("what", hint="mend")) == "what; mend"
