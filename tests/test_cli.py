@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import resource
 import select
 import signal
 import socket
@@ -105,17 +104,6 @@ def one_error(done: subprocess.CompletedProcess[str]) -> str:
 def test_the_version() -> None:
     done = pydag("--version")
     assert (done.returncode, done.stdout) == (0, f"pydag {__version__}\n")
-
-
-def test_the_version_takes_less_than_a_tenth_of_a_second() -> None:
-    def seconds() -> float:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        pydag("--version")
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-    # It waits for nothing, so processor time is what it takes; the best of several, as it shares the machine.
-    assert min(seconds() for _ in range(5)) < 0.1
 
 
 def test_the_module_is_the_command() -> None:
