@@ -22,15 +22,15 @@ from typing import TypeVar
 
 from pydag_gcp.errors import LocalCloudError
 from pydag_gcp.local import rpc
-from pydag_gcp.local.bigquery import BigQuery
+from pydag_gcp.local.bigquery.service import BigQuery
 from pydag_gcp.local.daemon import PROJECT, Endpoints, Home
-from pydag_gcp.local.dataproc import Dataproc
+from pydag_gcp.local.dataproc.service import Dataproc
 from pydag_gcp.local.faults import Faults
 from pydag_gcp.local.http import Api, Service
-from pydag_gcp.local.objects import Objects
 from pydag_gcp.local.seeds import plant
 from pydag_gcp.local.serving import HttpServer
-from pydag_gcp.local.storage import routes
+from pydag_gcp.local.storage.objects import Objects
+from pydag_gcp.local.storage.routes import routes
 
 _SERVICES = ("bigquery", "storage", "bigquery_storage", "dataproc")
 

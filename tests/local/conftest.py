@@ -11,9 +11,9 @@ from google.cloud import storage
 
 from pydag_gcp.local.faults import Faults
 from pydag_gcp.local.http import Service
-from pydag_gcp.local.objects import Objects
 from pydag_gcp.local.serving import HttpServer
-from pydag_gcp.local.storage import routes
+from pydag_gcp.local.storage.objects import Objects
+from pydag_gcp.local.storage.routes import routes
 
 
 @pytest.fixture
