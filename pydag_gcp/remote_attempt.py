@@ -61,8 +61,9 @@ class RemoteAttempt(Attempt):
     def _submit(self) -> tuple[dict[str, Any], bool]:
         """Return the handle, and whether a failure of the job would leave nothing behind."""
         self.ctx.log.info("submitting job %s", self.job_id)
-        handle = as_json(self.task.submit(self.ctx, self.job_id))
-        return handle, self.task.idempotent or self.task.atomic(self.ctx)
+        handle = self.task.submit(self.ctx, self.job_id)
+        self._sent_unanswered = True  # the job exists: whatever goes wrong from here on is no rejection
+        return as_json(handle), self.task.idempotent or self.task.atomic(self.ctx)
 
     def _submit_again(self) -> tuple[dict[str, Any], bool]:
         self.ctx.clients.revive()

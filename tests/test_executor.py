@@ -512,6 +512,21 @@ def test_a_refusal_after_an_unanswered_submit_is_not_taken_for_a_rejection(servi
     assert len(set(service.submits)) == len(service.jobs) == 1
 
 
+@pytest.mark.parametrize("broken", ["handle", "atomic"])
+def test_an_operator_that_fails_after_its_submit_starts_no_second_job(service: Service, broken: str) -> None:
+    class Broken(Job):
+        def submit(self, ctx: Context, job_id: str) -> dict[str, Any]:
+            return super().submit(ctx, job_id) | ({"set": {1}} if broken == "handle" else {})
+
+        def atomic(self, ctx: Context) -> bool:
+            raise LookupError("a bug")
+
+    with DAG("broken", retry=Retry(attempts=3, wait=0, jitter=0, on=(Exception,))) as dag:
+        Broken(task_id="job")
+    assert "cannot tell whether job" in str(run(dag).tasks["job"].error)
+    assert len(set(service.submits)) == len(service.jobs) == 1
+
+
 @pytest.mark.parametrize("fault", [None, ServiceUnavailable("503")])
 def test_nothing_that_was_told_to_stop_is_reported_as_success(service: Service, fault: Exception | None) -> None:
     class Slow(Job):
