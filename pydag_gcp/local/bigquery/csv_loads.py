@@ -96,9 +96,9 @@ class CsvLoad:
     def _check(self, connection: duckdb.DuckDBPyConnection, path: Path, content: mmap.mmap) -> None:
         """Refuse a file that DuckDB might split in another way than :mod:`csv_rows` does.
 
-        DuckDB overlooks blanks between a quote and a delimiter, keeps NUL, reads a blank line as a row where
-        there is only one column, overlooks one NULL too many at the end of a row, and skips another part of the
-        file where the rows to be skipped have quotes, are blank, or end in different line breaks.
+        DuckDB overlooks blanks between a quote and a delimiter or another quote, keeps NUL, reads a blank line as
+        a row where there is only one column, overlooks one NULL too many at the end of a row, and skips another part
+        of the file where the rows to be skipped have quotes, are blank, or end in different line breaks.
         """
         layout = self._layout
         if layout.skip and _odd_heading(content, layout):
@@ -120,8 +120,9 @@ class CsvLoad:
         around = [sign for blank in (b" ", b"\t") for sign in (blank + quote, quote + blank)]
         if not quote or all(content.find(sign) < 0 for sign in around):
             return False
-        before, after = rb"(?:" + delimiter + rb"|[\r\n])[ \t]+", rb"[ \t]+(?:" + delimiter + rb"|[\r\n]|\Z)"
-        return re.search(before + quote + rb"|" + quote + after, content) is not None
+        before = rb"(?:" + delimiter + rb"|[\r\n])[ \t]+" + quote
+        after = quote + rb"[ \t]+(?:" + delimiter + rb"|[\r\n]|" + quote + rb"|\Z)"
+        return re.search(before + rb"|" + after, content) is not None
 
     def _delimiters(self, connection: duckdb.DuckDBPyConnection, path: Path) -> int:
         """Count the delimiters of a file as DuckDB understands it: between fields, and inside them."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pydag_gcp.local.bigquery.csv_loads import CsvLoad
@@ -69,6 +69,7 @@ def rows(connection: duckdb.DuckDBPyConnection, path: Path, layout: CsvFormat, k
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(content='"" ""', kinds=("STRING",), newlines=False, markers=("",), skip=0)
 @given(
     content=st.lists(PIECES, max_size=25).map("".join),
     kinds=COLUMNS,
