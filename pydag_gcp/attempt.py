@@ -15,12 +15,16 @@ from typing import Any, Protocol
 
 from pydag_gcp.errors import TaskError, TaskTimeout
 from pydag_gcp.operator import Context, Operator
+from pydag_gcp.outages import Outages
 from pydag_gcp.resources import Resource
 from pydag_gcp.states import TaskState
 from pydag_gcp.store import Store
 
 #: Shortest time that a timed-out function is given to return before its task fails, if it would be tried again.
 GRACE = 60.0
+#: Most characters of JSON, and levels of lists and dicts, that a result may have: it is stored, and copied for each
+#: task that takes it.
+_LARGEST, _DEEPEST = 16_000_000, 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,7 @@ class Driver(Protocol):
     """What an attempt needs of the executor."""
 
     store: Store
+    outages: Outages
 
     def work(self, attempt: Attempt, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
         """Call ``function`` on the processor that the attempt holds, then ``then``; the processor is free again."""
@@ -157,7 +162,7 @@ class LocalAttempt(Attempt):
         self._end(End(state=TaskState.CANCELLED))
 
     def _start(self) -> None:
-        self.driver.work(self, lambda: as_json(self.task.execute(self.ctx)), self._returned)
+        self.driver.work(self, lambda: as_json(self.task.resolved(self.ctx).execute(self.ctx)), self._returned)
 
     def _timed_out(self) -> None:
         self.ctx.log.error("timed out; its thread cannot be cut and keeps its processor until it returns")
@@ -178,19 +183,50 @@ class LocalAttempt(Attempt):
 
 
 def as_json(value: Any) -> Any:
-    """Return ``value`` as what JSON can hold; a resource becomes its fields.
+    """Return ``value`` as what JSON can hold; a resource becomes its fields, a key that is a number text.
 
     Raises:
-        TaskError: It is something else; names the type.
+        TaskError: It is something else, or too much; names the type or the limit.
     """
     try:
-        return json.loads(json.dumps(value, default=_resource_fields, allow_nan=False))
+        text = json.dumps(value, default=_resource_fields, allow_nan=False)
+        plain = json.loads(text, object_pairs_hook=_with_own_keys)
+        too_deep = _deeper_than(plain, _DEEPEST)
+    except RecursionError:
+        too_deep = True
     except (TypeError, ValueError) as error:
         what = f"returned a value that is not JSON: {error}"
         raise TaskError(what, hint="return numbers, text, lists, dicts or resources") from None
+    if too_deep:
+        raise TaskError(f"returned a value that is nested more than {_DEEPEST} levels deep", hint="return a flat list")
+    if len(text) > _LARGEST:
+        what = (
+            f"returned {len(text) / 1e6:.0f} MB of JSON, more than the {_LARGEST / 1e6:.0f} MB that a result may have"
+        )
+        raise TaskError(what, hint="write it to a table or an object, and return that")
+    return plain
 
 
 def _resource_fields(value: object) -> Any:
     if isinstance(value, Resource):
         return value.model_dump(mode="json")
     raise TypeError(f"a {type(value).__name__}")
+
+
+def _with_own_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"two keys of a dict are both {twice!r} as text")
+    return found
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    parts = [value]
+    for _ in range(levels + 1):
+        parts = [part for part in parts if isinstance(part, (dict, list))]
+        if not parts:
+            return False
+        parts = [below for part in parts for below in (part.values() if isinstance(part, dict) else part)]
+    return True

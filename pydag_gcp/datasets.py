@@ -23,6 +23,7 @@ def ensure(clients: Clients, tables: Iterable[Table]) -> list[str]:
     Raises:
         SettingsError: One is missing and may not be created, or its creation was refused.
         TargetUnreachable: BigQuery does not answer.
+        LocalCloudError: The local cloud has died and does not start again.
     """
     project = clients.target.project
     names = {(f"{table.project or project}.{table.dataset}", table.name) for table in tables if table.dataset}
@@ -39,6 +40,7 @@ def _ensure(clients: Clients, dataset: str) -> bool:
         retry=tenacity.retry_if_exception(is_transient),
         stop=tenacity.stop_after_attempt(_CALLS),
         wait=tenacity.wait_exponential(multiplier=0.2),
+        before_sleep=lambda _: clients.revive(),  # it may have died since it was reached
         reraise=True,
     )
     where = f"dataset {dataset!r}"

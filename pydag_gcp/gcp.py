@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from google.auth.credentials import Credentials
     from google.cloud.bigquery import Client as BigQueryClient
     from google.cloud.dataproc_v1 import ClusterControllerClient, JobControllerClient
+    from google.cloud.secretmanager_v1 import SecretManagerServiceClient
     from google.cloud.storage import Client as StorageClient
 
 #: Seconds that one API call may take.
@@ -30,11 +31,12 @@ _Client = TypeVar("_Client")
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoints:
-    """Where the services listen: URLs for HTTP, ``host:port`` for gRPC."""
+    """Where the services listen: URLs for HTTP, ``host:port`` for gRPC; Secret Manager beside Dataproc by default."""
 
     bigquery: str
     storage: str
     dataproc: str
+    secretmanager: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,7 @@ class Clients:
     def __init__(self, target: Target) -> None:
         self.target = target
         self._built: dict[str, Any] = {}
+        self._retired: list[Any] = []
         self._lock = threading.RLock()
         self._endpoints = target.endpoints
 
@@ -95,6 +98,10 @@ class Clients:
         """The Dataproc job client of a region."""
         return self._once(f"jobs/{region}", partial(self._jobs, region))
 
+    def secrets(self) -> SecretManagerServiceClient:
+        """The Secret Manager client."""
+        return self._once("secrets", self._secrets)
+
     def check(self) -> None:
         """Make sure that the target can be reached at all, before anything runs.
 
@@ -106,9 +113,13 @@ class Clients:
             self._check_credentials()
             _connect("bigquery.googleapis.com", 443)
             return
-        for address in (endpoints.bigquery, endpoints.storage, f"//{endpoints.dataproc}"):
-            parts = urlsplit(address)
-            _connect(parts.hostname or "", parts.port or 80)
+        try:
+            _connect_all(endpoints)
+        except TargetUnreachable:
+            if self._embedded is None:
+                raise
+            self.revive()
+            _connect_all(self.endpoints() or endpoints)
 
     def endpoints(self) -> Endpoints | None:
         """Where the services listen, or None for Google's own places. Starts the local cloud if need be.
@@ -117,24 +128,38 @@ class Clients:
             LocalCloudError: It could not be started.
         """
         with self._lock:
-            if self._endpoints is None and self.target.local_home is not None:
-                self._endpoints = _start_local_cloud(self.target.local_home)
+            if self._endpoints is None and self._embedded is not None:
+                self._endpoints = _start_local_cloud(self._embedded)
             return self._endpoints
 
     def revive(self) -> None:
-        """Start the embedded local cloud again if it has died; it takes the same ports.
+        """Start the embedded local cloud again if it has died.
+
+        It takes the same ports, unless another program took one of them meanwhile: then clients are built anew.
 
         Raises:
             LocalCloudError: It could not be started.
         """
-        if self.target.endpoints is None and self.target.local_home is not None:
-            _start_local_cloud(self.target.local_home)
+        if self._embedded is None:
+            return
+        found = _start_local_cloud(self._embedded)  # takes its time: outside the lock, which every call needs
+        with self._lock:
+            if found != self._endpoints:
+                self._endpoints = found
+                self._retired += self._built.values()  # other threads may still use them
+                self._built = {}
+
+    @property
+    def _embedded(self) -> Path | None:
+        """The home of a local cloud that is ours to start."""
+        return None if self.target.endpoints is not None else self.target.local_home
 
     def close(self) -> None:
         """Close every connection."""
         with self._lock:
-            clients, self._built = self._built, {}
-        for client in clients.values():
+            clients = [*self._built.values(), *self._retired]
+            self._built, self._retired = {}, []
+        for client in clients:
             close = getattr(client, "close", None) or client.transport.close
             close()
 
@@ -170,7 +195,8 @@ class Clients:
             self._credentials().refresh(Request())
         except (GoogleAuthError, OSError, ValueError) as error:  # ValueError: a key file that is none
             hint = "run `gcloud auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS"
-            raise TargetUnreachable(f"no valid credentials: {error}".splitlines()[0], where=where, hint=hint) from error
+            why = error.args[0] if isinstance(error, GoogleAuthError) and error.args else error  # more args are causes
+            raise TargetUnreachable(f"no valid credentials: {why}".splitlines()[0], where=where, hint=hint) from error
 
     def _bigquery(self) -> BigQueryClient:
         from google.cloud.bigquery import Client
@@ -207,11 +233,24 @@ class Clients:
             return JobControllerClient(credentials=self._credentials(), client_options=_regional(region))
         return JobControllerClient(transport=JobControllerGrpcTransport(channel=self._channel()))
 
-    def _channel(self) -> Any:
+    def _secrets(self) -> SecretManagerServiceClient:
+        from google.cloud.secretmanager_v1 import SecretManagerServiceClient
+        from google.cloud.secretmanager_v1.services.secret_manager_service import transports
+
+        endpoints = self.endpoints()
+        if endpoints is None:
+            return SecretManagerServiceClient(credentials=self._credentials())
+        channel = self._channel(endpoints.secretmanager)
+        return SecretManagerServiceClient(transport=transports.SecretManagerServiceGrpcTransport(channel=channel))
+
+    def _channel(self, address: str | None = None) -> Any:
         import grpc
 
         endpoints = self.endpoints()
-        return grpc.insecure_channel(endpoints.dataproc if endpoints else "")
+        # By default a channel whose server was away for a while does not even try to connect for up to two minutes:
+        # https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md
+        options = [("grpc.max_reconnect_backoff_ms", 2000)]
+        return grpc.insecure_channel(address or (endpoints.dataproc if endpoints else ""), options=options)
 
 
 def _start_local_cloud(home: Path) -> Endpoints:
@@ -224,6 +263,12 @@ def _start_local_cloud(home: Path) -> Endpoints:
 def _regional(region: str) -> dict[str, str]:
     """https://cloud.google.com/dataproc/docs/concepts/regional-endpoints."""
     return {"api_endpoint": f"{region}-dataproc.googleapis.com:443"}
+
+
+def _connect_all(endpoints: Endpoints) -> None:
+    for address in (endpoints.bigquery, endpoints.storage, f"//{endpoints.dataproc}"):
+        parts = urlsplit(address)
+        _connect(parts.hostname or "", parts.port or 80)
 
 
 def _connect(host: str, port: int) -> None:

@@ -4,25 +4,30 @@
 * a submit whose answer is lost or refused as transient is sent again under the same id: that is no new try;
 * the try ends only when the job is seen finished, or its submit was definitely rejected at its first sending;
 * timeout and cancel request the job's end, then look until it has ended; if it succeeded after all, it succeeded.
+
+Whatever call goes unanswered, the next one first makes sure that there is someone to answer (:meth:`Clients.revive
+<pydag_gcp.gcp.Clients.revive>`): nobody else might.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydag_gcp.attempt import Attempt, Driver, End, Outcome, Timer, as_json
-from pydag_gcp.errors import NotYet, TaskError
+from pydag_gcp.errors import LocalCloudError, NotYet, TaskError
 from pydag_gcp.operator import Context, Done, Failed, RemoteOperator, Running, Status, remote_id
+from pydag_gcp.outages import PATIENCE
 from pydag_gcp.retry import RESEND, is_transient
 from pydag_gcp.states import TaskState
 
-#: Seconds for which a submit is sent again before the task fails, its outcome unknown.
+#: Seconds for which a submit is sent again before the task fails, its outcome unknown; and a result is asked for.
 RESEND_LIMIT = 600.0
 #: A job is looked at after a tenth of the time it has taken so far, within these bounds, in seconds.
 POLL_EVERY = (0.05, 5.0)
-#: How often looking at a job may be refused for good before the job is cancelled unseen.
+#: How often in a row looking at a job may be refused for good before the job is cancelled unseen. As often in a row the
+#: local cloud may fail to start.
 REFUSED_LOOKS = 5
 
 _PARTIAL = "not tried again, as it may have had part of its effect: set idempotent=True if that does no harm"
@@ -42,7 +47,11 @@ class RemoteAttempt(Attempt):
         self._sends = 0
         self._waiting: Timer | None = None
         self._next_look: Timer | None = None
-        self._unseen = 0
+        self._unseen = 0  # calls in a row that came to nothing
+        self._refused = 0  # of these, the last ones for which there is no hope in asking again
+        self._patience: Timer | None = None
+        self._trouble = ""
+        self._fetch_until = 0.0
         self._cancelling: Literal["cancel", "timeout", "unseen"] | None = None
         self._detail = ""
 
@@ -60,24 +69,31 @@ class RemoteAttempt(Attempt):
 
     def _submit(self) -> tuple[dict[str, Any], bool]:
         """Return the handle, and whether a failure of the job would leave nothing behind."""
+        self._resolve()
         self.ctx.log.info("submitting job %s", self.job_id)
         handle = self.task.submit(self.ctx, self.job_id)
         self._sent_unanswered = True  # the job exists: whatever goes wrong from here on is no rejection
         return as_json(handle), self.task.idempotent or self.task.atomic(self.ctx)
 
-    def _submit_again(self) -> tuple[dict[str, Any], bool]:
-        self.ctx.clients.revive()
-        return self._submit()
+    def _resolve(self) -> None:
+        """Fill in the values that are known only now, once: what is sent again is the same."""
+        try:
+            self.task = self.task.resolved(self.ctx)
+        except Exception as error:
+            if is_transient(error):  # nothing was sent
+                raise NotYet(str(error)) from error
+            raise
 
     def _answered(self, outcome: Outcome) -> None:
+        again = self._missed(outcome.error)
         match outcome.error:
             case None:
                 self._handle, self._repeatable = outcome.value
                 self._accepted(outcome.value[0])
-            case NotYet() as error if not self._sent_unanswered and self._cancelling is not None:
+            case NotYet() | LocalCloudError() as error if not self._sent_unanswered and self._cancelling is not None:
                 self.ctx.log.info("nothing was sent: %s", error)
                 self._end_as_told()
-            case error if is_transient(error) and self._elapsed() <= RESEND_LIMIT:
+            case error if again and self._elapsed() <= RESEND_LIMIT:
                 self._send_later(error)
             case NotYet() as error if not self._sent_unanswered:
                 self._end(End(state=TaskState.FAILED, error=error))
@@ -89,7 +105,7 @@ class RemoteAttempt(Attempt):
                 self._end(End(state=TaskState.FAILED, error=error))
 
     def _send_later(self, error: BaseException) -> None:
-        self._sent_unanswered |= not isinstance(error, NotYet)
+        self._sent_unanswered |= not isinstance(error, (NotYet, LocalCloudError))
         self._sends += 1
         delay = RESEND.delay(self._sends)
         self.ctx.log.warning("sending job %s again in %.1f s: %s", self.job_id, delay, error)
@@ -98,7 +114,7 @@ class RemoteAttempt(Attempt):
 
     def _send_again(self) -> None:
         self._waiting = None
-        self.driver.call(self._submit_again, self._answered)
+        self._call(self._submit, self._answered)
 
     def _accepted(self, handle: Mapping[str, Any]) -> None:
         ctx, now = self.ctx, datetime.now(UTC)
@@ -108,6 +124,59 @@ class RemoteAttempt(Attempt):
             self._send_cancel()
         else:
             self._poll_later()
+
+    # calls without an answer -------------------------------------------------------------------------------------
+
+    def _call(self, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
+        """Make one short call; if the one before went unanswered, start the local cloud first, should it have died."""
+        missed = bool(self._unseen)
+
+        def revived() -> Any:
+            if missed:
+                self.ctx.clients.revive()
+            return function()
+
+        self.driver.call(revived, then)
+
+    def _missed(self, error: BaseException | None) -> bool:
+        """Take note of how a call ended; tell whether the same call may well be answered the next time."""
+        if error is None:
+            self._heard()
+            return False
+        self._unseen += 1
+        self._refused = 0 if is_transient(error) else self._refused + 1
+        down = isinstance(error, LocalCloudError)
+        if isinstance(error, NotYet) or (self._refused and not down):
+            self._be_patient_no_more()  # there was an answer, and that is it
+        else:
+            self._trouble = f": {error}"
+            self._expect_answer()
+        return not self._refused or (down and self._refused < REFUSED_LOOKS)
+
+    def _heard(self) -> None:
+        self._unseen = self._refused = 0
+        self._trouble = ""
+        self._be_patient_no_more()
+
+    def _expect_answer(self) -> None:
+        if self._patience is None:
+            self._patience = self.driver.after(PATIENCE, self._still_waiting)
+
+    def _be_patient_no_more(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+            self.driver.outages.end(self)
+
+    def _still_waiting(self) -> None:
+        target, task_id = self.ctx.target.name, self.ctx.task_id
+        what = f"target {target!r} has not answered for over {PATIENCE:g} s about job {self.job_id} of task {task_id!r}"
+        self.ctx.log.warning("no answer for over %g s%s", PATIENCE, self._trouble)
+        self.driver.outages.begin(self, f"{what}, and is asked again{self._trouble}")
+
+    def _end(self, end: End) -> None:
+        self._be_patient_no_more()
+        super()._end(end)
 
     # poll --------------------------------------------------------------------------------------------------------
 
@@ -123,25 +192,27 @@ class RemoteAttempt(Attempt):
 
     def _look(self) -> None:
         self._next_look = None
-        self.driver.call(self._poll, self._polled)
+        self._call(self._poll, self._polled)
 
     def _poll(self) -> Status:
-        if self._unseen:
-            self.ctx.clients.revive()
         return self.task.poll(self.ctx, self._handle or {})
 
     def _polled(self, outcome: Outcome) -> None:
+        after_outage = self._unseen > 0
+        self._missed(outcome.error)
         if outcome.error is not None:
             self._not_seen(outcome.error)
             return
-        self._unseen = 0
         match outcome.value:
             case Failed() as failed:
                 self._failed(failed)
             case _ if self._cancel_unsent:
                 self._send_cancel()  # a Done seen before the cancel was answered may be undone by it
             case Done():
+                self._fetch_until = self.driver.clock() + RESEND_LIMIT
                 self._fetch()
+            case Running() if after_outage and self._cancelling is not None:
+                self._send_cancel()  # again, as a service that begins anew may have forgotten it
             case Running(detail=detail):
                 if detail != self._detail:
                     self._detail = detail
@@ -149,12 +220,11 @@ class RemoteAttempt(Attempt):
                 self._poll_later()
 
     def _not_seen(self, error: BaseException) -> None:
-        self._unseen += 1
-        lasting = not is_transient(error)
-        if lasting and self._cancelling == "unseen":
+        given_up = self._refused >= (1 if self._cancelling == "unseen" else REFUSED_LOOKS)
+        if given_up and self._cancelling in ("unseen", "cancel"):
             self._end(End(state=TaskState.FAILED, error=self._unfollowed(error), again=False))
             return
-        if lasting and self._unseen >= REFUSED_LOOKS:
+        if given_up:
             self._request_end("unseen")
         elif self._unseen == 1:
             self.ctx.log.warning("cannot look at job %s now: %s", self.job_id, error)
@@ -181,17 +251,20 @@ class RemoteAttempt(Attempt):
             self._end(End(state=TaskState.FAILED, error=error, again=self._repeatable, held_back=held_back))
 
     def _fetch(self) -> None:
-        self.driver.call(lambda: as_json(self.task.result(self.ctx, self._handle or {})), self._fetched)
+        self._call(lambda: as_json(self.task.result(self.ctx, self._handle or {})), self._fetched)
 
     def _fetched(self, outcome: Outcome) -> None:
-        if outcome.error is None:
+        again = self._missed(outcome.error)
+        error = outcome.error
+        if error is None:
             self._end(End(state=TaskState.SUCCESS, result=outcome.value))
-        elif is_transient(outcome.error):
-            self._unseen += 1
+        elif again and self._cancelling != "cancel" and self.driver.clock() <= self._fetch_until:
+            self.ctx.log.warning("cannot read the result of job %s now: %s", self.job_id, error)
+            self.driver.report(self, TaskState.DEFERRED, f"cannot read the job's result now: {error}")
             self.driver.after(RESEND.delay(self._unseen), self._fetch)
         else:
-            error = TaskError(f"job {self.job_id} succeeded, but its result cannot be read: {outcome.error}")
-            self._end(End(state=TaskState.FAILED, error=error, again=False))
+            unread = TaskError(f"job {self.job_id} succeeded, but its result cannot be read: {error}")
+            self._end(End(state=TaskState.FAILED, error=unread, again=False))
 
     # cancel ------------------------------------------------------------------------------------------------------
 
@@ -221,13 +294,15 @@ class RemoteAttempt(Attempt):
     def _send_cancel(self) -> None:
         self._cancel_unsent = False
         self.ctx.log.warning("cancelling job %s", self.job_id)
-        self.driver.call(lambda: self.task.cancel(self.ctx, self._handle or {}), self._cancel_answered)
+        self._call(lambda: self.task.cancel(self.ctx, self._handle or {}), self._cancel_answered)
 
     def _cancel_answered(self, outcome: Outcome) -> None:
-        if outcome.error is not None and is_transient(outcome.error):
-            self._unseen += 1
+        if self._missed(outcome.error):
+            self.ctx.log.warning("cannot cancel job %s now: %s", self.job_id, outcome.error)
             self.driver.after(RESEND.delay(self._unseen), self._send_cancel)
             return
         if outcome.error is not None:  # for instance: it has just ended by itself. Polling tells.
             self.ctx.log.warning("job %s could not be cancelled: %s", self.job_id, outcome.error)
+            if not isinstance(outcome.error, LocalCloudError):
+                self._heard()
         self._poll_later()

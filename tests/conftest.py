@@ -1,12 +1,15 @@
-"""Fixtures that every test may use."""
+"""Fixtures and processes that every test may use."""
 
 from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import AnyStr
 
 import pytest
 
@@ -23,6 +26,17 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if (name.startswith(_OURS) and name != "PYDAG_TEST_PROJECT") or name.endswith("_EMULATOR_HOST"):
             monkeypatch.delenv(name)
+
+
+@contextmanager
+def reaped(process: subprocess.Popen[AnyStr]) -> Iterator[subprocess.Popen[AnyStr]]:
+    """A process that a test which fails does not wait for, nor leave behind for others to warn of."""
+    with process:  # waits for its end, and closes its pipes
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 @pytest.fixture

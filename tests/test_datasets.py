@@ -63,3 +63,13 @@ def test_a_service_that_does_not_answer_is_said_to_be_out_of_reach(
     with pytest.raises(TargetUnreachable, match=r"dataset 'p-roject\.away': BigQuery does not answer"):
         ensure(clients, [Table("away.t")])
     bigquery_service.faults.clear()
+
+
+def test_a_local_cloud_that_died_after_it_was_reached_is_started_again(
+    bigquery_service: BigQueryService, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revived: list[bool] = []
+    monkeypatch.setattr(clients, "revive", lambda: revived.append(True))
+    bigquery_service.faults.add(method="bigquery.datasets.get", kind="reset")
+    assert ensure(clients, [Table("died.t")]) == ["p-roject.died"]
+    assert revived == [True]

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 from pydag_gcp.errors import LocalCloudError
@@ -33,6 +34,8 @@ IDLE = 1800.0
 _START_TIMEOUT = 120.0
 _ANSWER_TIMEOUT = 10.0
 _STOP_GRACE = 15.0
+#: For longer than this nobody who works needs to start or stop it.
+_TURN_PATIENCE = _START_TIMEOUT + 2 * _STOP_GRACE + 2 * _ANSWER_TIMEOUT
 _PAUSE = 0.01
 
 #: What the extra ``local`` brings, by module.
@@ -73,6 +76,7 @@ class Endpoints:
             "BIGQUERY_EMULATOR_HOST": self.bigquery,
             "BIGQUERY_STORAGE_EMULATOR_HOST": self.bigquery_storage,
             "DATAPROC_EMULATOR_HOST": self.dataproc,
+            "SECRETMANAGER_EMULATOR_HOST": self.dataproc,
         }
 
 
@@ -197,7 +201,11 @@ def status(home: Path) -> Endpoints | None:
 
 @contextmanager
 def _turn(home: Path) -> Iterator[Home]:
-    """Wait for our turn to start or stop the daemon."""
+    """Wait for our turn to start or stop the daemon.
+
+    Raises:
+        LocalCloudError: Whoever has it does not give it back.
+    """
     place = Home(folder=home.absolute())
     try:
         place.folder.mkdir(parents=True, exist_ok=True)
@@ -205,8 +213,23 @@ def _turn(home: Path) -> Iterator[Home]:
     except OSError as error:
         raise _unwritable(place, error) from error
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        _take_turn(file, place)
         yield place
+
+
+def _take_turn(file: IO[bytes], place: Home) -> None:
+    deadline = time.monotonic() + _TURN_PATIENCE
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                what = f"another process has been starting or stopping the local cloud for over {_TURN_PATIENCE:g} s"
+                hint = f"end it: `fuser {place.turn}` tells which one"
+                raise LocalCloudError(what, where=str(place.folder), hint=hint) from None
+            time.sleep(_PAUSE)
+        else:
+            return
 
 
 def _start(place: Home, options: list[str]) -> Endpoints:

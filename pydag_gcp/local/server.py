@@ -27,6 +27,7 @@ from pydag_gcp.local.daemon import PROJECT, Endpoints, Home
 from pydag_gcp.local.dataproc.service import Dataproc
 from pydag_gcp.local.faults import Faults
 from pydag_gcp.local.http import Api, Service
+from pydag_gcp.local.secretmanager.service import SecretManager
 from pydag_gcp.local.seeds import plant
 from pydag_gcp.local.serving import HttpServer
 from pydag_gcp.local.storage.objects import Objects
@@ -94,7 +95,7 @@ class Cloud:
             environment = self.endpoints(_reachable(options.host)).environment()
             self._dataproc = Dataproc(options.home, objects, project=options.project, environment=environment)
             stack.callback(self._dataproc.close)
-            self._serve_rpc(stack, "dataproc", self._dataproc.handlers)
+            self._serve_rpc(stack, "dataproc", [*self._dataproc.handlers, *SecretManager(options.home).handlers])
             self._stack = stack.pop_all()
 
     def endpoints(self, host: str) -> Endpoints:
@@ -113,6 +114,10 @@ class Cloud:
     def busy(self) -> bool:
         """Tell whether a request is being answered or a job is not over."""
         return any(server.busy for server in self._http) or self._bigquery.busy() or self._dataproc.busy()
+
+    def broken(self) -> bool:
+        """Tell whether only a restart can help."""
+        return self._bigquery.broken()
 
     def calls(self) -> dict[str, int]:
         """Return how often each method has been called."""
@@ -188,7 +193,11 @@ def _serve(options: Options, place: Home) -> None:
 
 
 def _wait(cloud: Cloud, place: Home, idle: float | None, stop: threading.Event) -> None:
-    """Return when it is time to stop."""
+    """Return when it is time to stop.
+
+    Raises:
+        LocalCloudError: It is broken: whoever supervises it is to start it anew.
+    """
     mine = place.lock.stat().st_ino
     calls, active = cloud.calls(), time.monotonic()
     while not stop.wait(_LOOK_EVERY):
@@ -198,6 +207,8 @@ def _wait(cloud: Cloud, place: Home, idle: float | None, stop: threading.Event) 
         elif idle is not None and time.monotonic() - active >= idle:
             _log.info("stopping: nobody has called for %.0f s", idle)
             return
+        if cloud.broken():
+            raise LocalCloudError("the database must be opened anew")
         if not place.lock.exists() or place.lock.stat().st_ino != mine:
             _log.info("stopping: %s is gone", place.folder)
             return

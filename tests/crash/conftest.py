@@ -1,4 +1,7 @@
-"""A project with a small pipeline, its local cloud, and the command line as real processes that can be killed."""
+"""A project with a small pipeline, its local cloud, and the command line as real processes that can be killed.
+
+However a test ends, its processes end with it. One that does not end in time says what every thread of it is doing.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -68,17 +72,19 @@ class Project:
     """The project's folder and what a user does with it."""
 
     folder: Path
+    _started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "PYDAG_HOME": str(self.folder / ".pydag")}
+        # With the fault handler on, SIGABRT makes Python print the stacks of all its threads.
+        return {**os.environ, "PYDAG_HOME": str(self.folder / ".pydag"), "PYTHONFAULTHANDLER": "1"}
 
     @property
     def local(self) -> Path:
         return self.folder / ".pydag" / "local"
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [PYDAG, *arguments],
             cwd=self.folder,
             env=self.environment,
@@ -86,13 +92,46 @@ class Project:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def finish(self, process: subprocess.Popen[str], *, timeout: float = 100.0) -> tuple[str, str]:
+        """Wait for a process to end and return what it printed; fail with its stacks and the daemon's if it does not.
+
+        Args:
+            process: From :meth:`start`.
+            timeout: In seconds.
+        """
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=timeout)
+        process.send_signal(signal.SIGABRT)
+        out, err = process.communicate(timeout=10)
+        pytest.fail(f"did not end within {timeout:g} s\n{out}\n{err}\n== daemon.log\n{self._daemon_stacks()}")
+
+    def _daemon_stacks(self) -> str:
+        """Have the daemon say what it is doing, which ends it; return the end of its log."""
+        place = daemon.Home(folder=self.local)
+        if pid := place.holder():
+            os.kill(pid, signal.SIGABRT)
+            time.sleep(1)
+        return place.log.read_text(errors="replace")[-20000:] if place.log.exists() else "there is none"
+
+    def reap(self) -> None:
+        """End the processes that a test left behind, and close their pipes."""
+        while self._started:
+            process = self._started.pop()
+            process.kill()
+            process.wait()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
     def run(self, *arguments: str) -> dict[str, Any]:
         """Run the pipeline to its end and return the document it prints."""
         process = self.start("run", "small.py", "--json", *arguments)
-        out, err = process.communicate(timeout=120)
-        document: dict[str, Any] = json.loads(out)
+        out, err = self.finish(process)
         assert process.returncode == 0, out + err
+        document: dict[str, Any] = json.loads(out)
         return document
 
     def endpoints(self) -> daemon.Endpoints:
@@ -100,6 +139,27 @@ class Project:
 
     def kill_daemon(self) -> None:
         os.kill(self.endpoints().pid, signal.SIGKILL)
+
+    def await_call(self, process: subprocess.Popen[str], method: str, number: int) -> None:
+        """Wait until a method has been called so often.
+
+        Args:
+            process: Who will call it.
+            method: The API method.
+            number: How often since this daemon was started.
+        """
+        deadline = time.monotonic() + 60
+        while self.calls().get(method, 0) < number:
+            if process.poll() is not None or time.monotonic() > deadline:
+                out, err = self.finish(process, timeout=1)
+                pytest.fail(f"ended without a call of {method}\n{out}\n{err}")
+            time.sleep(0.02)
+
+    def calls(self) -> dict[str, int]:
+        """How often each method was called."""
+        with urllib.request.urlopen(f"{self.endpoints().bigquery}/_pydag/calls", timeout=10) as answer:
+            found: dict[str, int] = json.load(answer)
+            return found
 
     def fault(self, method: str, fault: str, **options: float) -> None:
         """Ask the local cloud for a fault."""
@@ -136,7 +196,7 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def small_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     folder = tmp_path_factory.mktemp("small")
     (folder / "pydag.toml").write_text("")
     (folder / "small.py").write_text(PIPELINE)
@@ -147,3 +207,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     daemon.up(project.local, seed=folder / "seed")
     yield project
     daemon.down(project.local)
+
+
+@pytest.fixture
+def small(small_project: Project) -> Iterator[Project]:
+    """The project that a module's tests share; the processes of each end with it."""
+    yield small_project
+    small_project.reap()

@@ -45,7 +45,7 @@ with DAG("spark", retry=Retry(attempts=3, wait=0.1), params={"effect": "x", "sec
 
 
 @pytest.fixture(scope="module")
-def sparks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def spark_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     folder = tmp_path_factory.mktemp("sparks")
     (folder / "pydag.toml").write_text("")
     (folder / "job.py").write_text(JOB)
@@ -57,6 +57,13 @@ def sparks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     daemon.up(project.local, seed=folder / "seed")
     yield project
     daemon.down(project.local)
+
+
+@pytest.fixture
+def sparks(spark_project: Project) -> Iterator[Project]:
+    """The project that these tests share; the processes of each end with it."""
+    yield spark_project
+    spark_project.reap()
 
 
 def effects(project: Project, name: str) -> int:
@@ -85,7 +92,7 @@ def test_a_submit_whose_answer_is_lost_has_one_job_and_one_effect(sparks: Projec
     cluster = "sparks" if method == "dataproc.SubmitJob" else fault
     sparks.fault(method, fault)
     process = sparks.start("run", "spark.py", "--json", "--param", f"effect={name}", "--param", f"cluster={cluster}")
-    out, err = process.communicate(timeout=200)
+    out, err = sparks.finish(process, timeout=200)
     assert process.returncode == 0, out + err
     document = json.loads(out)
     assert {task["tries"] for task in document["tasks"].values()} == {1}
@@ -97,7 +104,7 @@ def test_a_submit_whose_answer_is_lost_has_one_job_and_one_effect(sparks: Projec
 
 def test_a_job_that_hangs_is_cut_by_its_timeout_and_cancelled(sparks: Project) -> None:
     process = sparks.start("run", "impatient.py", "--param", "seconds=200")
-    out, err = process.communicate(timeout=200)
+    out, err = sparks.finish(process, timeout=200)
     assert process.returncode == 1, out + err
     assert "timed out after 6 s" in out
     assert jobs(sparks, last_run(sparks)) == ["CANCELLED"]
@@ -110,6 +117,6 @@ def test_ctrl_c_leaves_no_running_job(sparks: Project) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=100)
+    out, err = sparks.finish(process, timeout=100)
     assert process.returncode == 130, out + err
     assert jobs(sparks, last_run(sparks)) == ["CANCELLED"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import time
@@ -50,22 +51,65 @@ def test_a_run_outlives_the_death_of_the_local_cloud(small: Project) -> None:
     chance = random.Random(seed)
     for _ in range(4):
         process = small.start("run", "small.py", "--json")
-        time.sleep(chance.uniform(0.3, 1.5))
+        time.sleep(chance.uniform(0.3, 2.0))
         small.kill_daemon()
-        out, err = process.communicate(timeout=120)
+        out, err = small.finish(process, timeout=60)
         assert process.returncode == 0, out + err
         assert small.rows("fact") == FACT
         assert len(small.rows("appended")) == ROWS
 
 
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [
+        ("bigquery.datasets.get", 1),
+        ("bigquery.jobs.insert", 1),
+        ("bigquery.jobs.insert", 5),
+        ("bigquery.jobs.get", 1),
+        ("bigquery.jobs.getQueryResults", 1),
+    ],
+)
+def test_a_run_outlives_the_death_of_the_local_cloud_in_the_middle_of_a_call(
+    small: Project, method: str, call: int
+) -> None:
+    # Given a local cloud that dies while it is at work on a call of the run, maybe the last one
+    known = small.calls().get(method, 0)
+    small.fault(method, "latency", seconds=10, call=call)
+    process = small.start("run", "small.py", "--json")
+    small.await_call(process, method, known + call)
+    small.kill_daemon()
+    # Then the run starts it again, and ends as if nothing had happened
+    out, err = small.finish(process, timeout=60)
+    assert process.returncode == 0, out + err
+    document = json.loads(out)
+    assert {task["tries"] for task in document["tasks"].values()} == {1}
+    assert small.jobs(document["run_id"]) == [(task, "DONE", True) for task in TASKS]
+    assert small.rows("fact") == FACT
+
+
+def test_ctrl_c_reaches_a_job_although_the_local_cloud_dies_of_the_cancel(small: Project) -> None:
+    # Given a run that is told to stop, and a local cloud that dies while it hears of it
+    known = small.calls()
+    small.fault("bigquery.jobs.get", "latency", seconds=3, times=2)
+    small.fault("bigquery.jobs.cancel", "latency", seconds=10)
+    process = small.start("run", "small.py")
+    small.await_call(process, "bigquery.jobs.get", known.get("bigquery.jobs.get", 0) + 1)
+    process.send_signal(signal.SIGINT)
+    small.await_call(process, "bigquery.jobs.cancel", known.get("bigquery.jobs.cancel", 0) + 1)
+    small.kill_daemon()
+    out, err = small.finish(process, timeout=60)
+    assert process.returncode == 130, out + err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signalled_run_says_so_and_exits_130(small: Project, number: signal.Signals) -> None:
     # Given a run that takes some seconds, as every submit is slow
+    known = small.calls().get("bigquery.jobs.insert", 0)
     small.fault("bigquery.jobs.insert", "latency", seconds=1.5, times=3)
     process = small.start("run", "small.py")
-    time.sleep(2)
+    small.await_call(process, "bigquery.jobs.insert", known + 1)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = small.finish(process, timeout=60)
     assert process.returncode == 130, out + err
     assert "Traceback" not in out + err
     state = small.stored("SELECT state FROM runs ORDER BY started DESC LIMIT 1")

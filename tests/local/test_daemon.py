@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -18,8 +21,9 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
 from pydag_gcp.errors import LocalCloudError
-from pydag_gcp.local import daemon
+from pydag_gcp.local import daemon, server
 from pydag_gcp.local.daemon import Endpoints, Home
+from tests.conftest import reaped
 
 
 @pytest.fixture
@@ -77,6 +81,7 @@ def test_the_environment_leads_every_client_here() -> None:
         "STORAGE_EMULATOR_HOST": "http://h:2",
         "BIGQUERY_STORAGE_EMULATOR_HOST": "h:3",
         "DATAPROC_EMULATOR_HOST": "h:4",
+        "SECRETMANAGER_EMULATOR_HOST": "h:4",
     }
     assert list(endpoints.to_json()) == [
         "project",
@@ -145,6 +150,15 @@ class TestLife:
         first = daemon.up(home)
         os.kill(first.pid, signal.SIGSTOP)
         assert daemon.up(home).pid != first.pid
+
+    def test_who_waits_for_a_turn_that_never_comes_is_told_so(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(daemon, "_TURN_PATIENCE", 0.2)
+        with (home / "turn").open("ab") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            with pytest.raises(LocalCloudError, match=r"another process has been starting or stopping.*fuser .*/turn"):
+                daemon.up(home)
 
     def test_a_stale_state_file_is_not_believed(self, home: Path) -> None:
         first = daemon.up(home)
@@ -255,7 +269,7 @@ class TestFailures:
             "print(os.getpid(), file=f, flush=True); print('held', flush=True); time.sleep(60)"
         )
         command = [sys.executable, "-c", code, str(home / "lock")]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        with reaped(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) as other:
             assert other.stdout is not None
             other.stdout.readline()
             # When the cloud is wanted, then that program is named and left alone
@@ -269,38 +283,48 @@ class TestServer:
     """``python -m pydag_gcp.local.server``, as a container runs it."""
 
     @staticmethod
-    def _serve(home: Path, *options: str) -> subprocess.Popen[str]:
+    def _serve(home: Path, *options: str) -> AbstractContextManager[subprocess.Popen[str]]:
         command = [sys.executable, "-m", "pydag_gcp.local.server", "--home", str(home), *options]
-        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        return reaped(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
 
     def test_fixed_ports_on_every_interface_under_another_name(self, home: Path, tmp_path: Path) -> None:
         port = _free_port()
         (tmp_path / "seed" / "sample").mkdir(parents=True)
         options = ("--host", "0.0.0.0", "--advertise", "localhost", "--storage-port", str(port))
-        with self._serve(home, *options, "--seed", str(tmp_path / "seed")) as server:
+        with self._serve(home, *options, "--seed", str(tmp_path / "seed")) as running:
             assert _until(lambda: daemon.status(home) is not None)
             endpoints = daemon.status(home)
             assert endpoints is not None
             assert endpoints.storage == f"http://localhost:{port}"
             assert endpoints.dataproc.startswith("localhost:")
             assert (home / "buckets" / "sample").is_dir()
-            server.send_signal(signal.SIGTERM)
-            assert server.wait(10) == 0
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(10) == 0
 
     def test_a_fixed_port_that_is_taken_is_said_in_one_line(self, home: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-            with self._serve(home, "--bigquery-port", str(port)) as server:
-                _, errors = server.communicate(timeout=20)
-        assert server.returncode == 3
+            with self._serve(home, "--bigquery-port", str(port)) as running:
+                _, errors = running.communicate(timeout=20)
+        assert running.returncode == 3
         assert errors.count("\n") == 1
         assert f"cannot listen on 127.0.0.1:{port}" in errors
 
+    def test_it_stops_when_its_database_must_be_opened_anew(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(server, "_LOOK_EVERY", 0.01)
+        place = Home(folder=home)
+        place.lock.touch()
+        with closing(server.Cloud(server._parse(["--home", str(home)]), None)) as cloud:
+            assert not cloud.broken()
+            cloud._bigquery._warehouse.broken = True
+            with pytest.raises(LocalCloudError, match="the database must be opened anew"):
+                server._wait(cloud, place, None, threading.Event())
+
     def test_there_is_only_one_daemon_in_a_home(self, home: Path) -> None:
         daemon.up(home)
-        with self._serve(home) as server:
-            _, errors = server.communicate(timeout=20)
-        assert (server.returncode, errors) == (3, f"{home}: another local cloud serves this folder\n")
+        with self._serve(home) as running:
+            _, errors = running.communicate(timeout=20)
+        assert (running.returncode, errors) == (3, f"{home}: another local cloud serves this folder\n")
 
     def test_sigterm_ends_a_daemon_whose_clients_are_still_connected(self, home: Path) -> None:
         endpoints = daemon.up(home)

@@ -34,6 +34,12 @@ _CONFLICTS = 20
 #: For how long a ``requestId`` is remembered: https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs/query.
 _REQUEST_ID_LIFE = 15 * 60 * 1000
 _INTERRUPT_EVERY = 0.02
+#: How often the end of a job is tried to be recorded where the disk does not take it, in seconds.
+_RECORD_EVERY = 1.0
+#: How often a job is begun anew because the process ended before it; then it is most likely the job that ends it.
+_MOST_RECOVERIES = 5
+#: Where the statistics count that.
+_RECOVERIES = "_recoveries"
 
 _log = logging.getLogger(__name__)
 
@@ -108,9 +114,11 @@ class Jobs:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="bigquery-job")
 
     def recover(self) -> None:
-        """Run what an earlier process accepted and did not finish."""
-        with self._warehouse.reading() as connection:
-            left = job_store.unfinished(connection)
+        """Run what an earlier process accepted and did not finish; but no job for ever."""
+        with self._warehouse.writing() as connection:
+            left = [_recovered(job) for job in job_store.unfinished(connection)]
+            for job in left:
+                job_store.update(connection, job)
         for job in left:
             self._start(job)
 
@@ -249,6 +257,8 @@ class Jobs:
                 Path(live.job.upload).unlink(missing_ok=True)
 
     def _take_steps(self, live: _Live) -> None:
+        if live.job.statistics.get(_RECOVERIES, 0) > _MOST_RECOVERIES:
+            raise JobError("notImplemented", f"The local cloud ended {_MOST_RECOVERIES + 1} times before this job did")
         steps = self._planners[live.job.kind](live.job)
         for number in range(live.job.progress, len(steps)):
             self._take(live, steps[number], last=number == len(steps) - 1)
@@ -295,10 +305,25 @@ class Jobs:
             return
         errors = [part.to_api() for part in (error, *error.details)]
         failed = replace(live.job, state="DONE", ended=self._warehouse.clock.now(), errors=errors)
-        with self._warehouse.writing() as connection:
-            job_store.update(connection, failed)
+        while not self._recorded(failed):
+            if self._closing.wait(_RECORD_EVERY):
+                return
         live.job = failed
         self._live.pop(live.job.name, None)
+
+    def _recorded(self, job: Job) -> bool:
+        """Record the end of a job; until that is durable nobody may see it, as after a crash it would run again."""
+        try:
+            with self._warehouse.writing() as connection:
+                job_store.update(connection, job)
+        except duckdb.Error:
+            _log.exception("the end of job %s cannot be recorded; trying again in %s s", job.name, _RECORD_EVERY)
+            return False
+        return True
+
+
+def _recovered(job: Job) -> Job:
+    return replace(job, statistics={**job.statistics, _RECOVERIES: job.statistics.get(_RECOVERIES, 0) + 1})
 
 
 def _stopped() -> JobError:

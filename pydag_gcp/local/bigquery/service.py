@@ -81,6 +81,10 @@ class BigQuery:
         """Tell whether a job is not done."""
         return self._jobs.busy()
 
+    def broken(self) -> bool:
+        """Tell whether nothing works any more until it is opened anew."""
+        return self._warehouse.broken
+
     def close(self) -> None:
         """Stop; jobs under way run again when it is opened the next time."""
         self._closed.set()

@@ -66,6 +66,8 @@ class Warehouse:
             abandoned.unlink(missing_ok=True)
         self.clock = Clock()
         self.locks = NameLocks()
+        #: Whether DuckDB has given up on the database until it is opened anew.
+        self.broken = False
         self._root = duckdb.connect(
             str(home / "bigquery.duckdb"),
             config={
@@ -120,6 +122,9 @@ class Warehouse:
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
+        except duckdb.FatalException:
+            self.broken = True
+            raise
         finally:
             connection.close()
 

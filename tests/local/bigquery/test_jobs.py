@@ -17,11 +17,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import duckdb
 import pytest
 from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError, MethodNotImplemented, NotFound
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from google.cloud.bigquery import LoadJobConfig, QueryJobConfig, SchemaField
+
+from pydag_gcp.local.bigquery import job_store, jobs
+from pydag_gcp.local.bigquery.job import Job
 
 if TYPE_CHECKING:
     from tests.local.bigquery.service import BigQueryService, Finish
@@ -258,6 +262,47 @@ def test_what_was_running_when_it_stopped_runs_again(start_bigquery: Callable[[]
     client = start_bigquery().client()
     assert client.get_job("long").state in ("PENDING", "RUNNING")
     client.cancel_job("long")
+
+
+def test_a_job_with_which_the_cloud_ends_again_and_again_fails_at_last(
+    start_bigquery: Callable[[], BigQueryService],
+) -> None:
+    # Given a job that is never done while the cloud lives
+    first = start_bigquery()
+    client = first.client()
+    client.create_dataset("d")
+    client.query(f"CREATE TABLE d.t AS {ENDLESS}", job_id="deadly", job_retry=None)
+    first.stop()
+    for _ in range(5):
+        again = start_bigquery()
+        assert again.client().get_job("deadly").state in ("PENDING", "RUNNING")
+        again.stop()
+    # When it has begun six times, then it is not begun a seventh time, and others run
+    client = start_bigquery().client()
+    with pytest.raises(MethodNotImplemented, match="The local cloud ended 6 times before this job did"):
+        client.get_job("deadly").result(retry=None)
+    assert rows(client, "SELECT 1 AS x") == [(1,)]
+    assert "_recoveries" not in str(client.get_job("deadly")._properties)
+
+
+def test_the_end_of_a_job_is_recorded_when_the_disk_takes_it(
+    bigquery_service: BigQueryService, bq: bigquery.Client, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a disk that is full for a while
+    update, full = job_store.update, [duckdb.IOException("No space left on device")] * 3
+    monkeypatch.setattr(jobs, "_RECORD_EVERY", 0.05)
+
+    def fail_at_first(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
+        if full:
+            raise full.pop()
+        update(connection, job)
+
+    monkeypatch.setattr(job_store, "update", fail_at_first)
+    # When a job ends, then it is seen to have failed once that is durable
+    job = bq.query(f"CREATE TABLE `{dataset}.t` AS SELECT 1 AS x", job_retry=None)
+    with pytest.raises(BadRequest, match="No space left on device"):
+        job.result()
+    assert not full
 
 
 @contextmanager

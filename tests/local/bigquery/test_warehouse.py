@@ -33,6 +33,15 @@ def test_what_a_block_wrote_is_gone_if_it_raises(warehouse: Warehouse) -> None:
         connection.execute("FROM data.t")
 
 
+def test_a_database_that_duckdb_gave_up_is_known_to_be_broken(warehouse: Warehouse) -> None:
+    with pytest.raises(duckdb.BinderException), warehouse.reading() as connection:
+        connection.execute("SELECT nonsense")
+    assert not warehouse.broken
+    with pytest.raises(duckdb.FatalException), warehouse.writing():
+        raise duckdb.FatalException("database has been invalidated")
+    assert warehouse.broken
+
+
 def test_what_a_block_wrote_outlives_the_database(tmp_path: Path) -> None:
     first = Warehouse(tmp_path)
     with first.writing() as connection:

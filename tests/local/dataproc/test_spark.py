@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 from google.cloud import dataproc_v1
 
+from tests.conftest import reaped
+
 if TYPE_CHECKING:
     from tests.local.dataproc.service import DataprocService
 
@@ -309,7 +311,7 @@ print(int(text), jvm, flush=True)
 time.sleep(300)
 """
     daemon = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    with daemon:
+    with reaped(daemon):
         assert daemon.stdout is not None
         processes = [int(word) for word in daemon.stdout.readline().split()]
         assert len(processes) == 2
