@@ -68,6 +68,7 @@ class Jobs:
         self._ended = threading.Condition(self._lock)
         self._known: dict[Key, Record[dataproc_v1.Job]] = {}
         self._queues: dict[str, queue.SimpleQueue[Key | None]] = {}
+        self._threads: list[threading.Thread] = []
         self._runs: dict[Key, Run] = {}
         self._closing = False
 
@@ -96,8 +97,8 @@ class Jobs:
                 waiting.put(None)
         for run in runs:
             run.cancel()
-        with self._lock:
-            self._ended.wait_for(lambda: not self._runs, timeout=10)
+        for thread in self._threads:  # one may be about to begin a job, with files that will not be there
+            thread.join(timeout=10)
 
     def busy(self) -> bool:
         """Tell whether any job is not over."""
@@ -277,7 +278,9 @@ class Jobs:
         if cluster_uuid not in self._queues:
             waiting: queue.SimpleQueue[Key | None] = queue.SimpleQueue()
             self._queues[cluster_uuid] = waiting
-            threading.Thread(target=self._serve, args=(waiting,), name="dataproc-jobs", daemon=True).start()
+            thread = threading.Thread(target=self._serve, args=(waiting,), name="dataproc-jobs", daemon=True)
+            self._threads = [*(old for old in self._threads if old.is_alive()), thread]
+            thread.start()
         self._queues[cluster_uuid].put(key)
         self._clusters.hurry(cluster_uuid)
 

@@ -6,6 +6,7 @@ Contract: https://cloud.google.com/dataproc/docs/reference/rpc/google.cloud.data
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -355,3 +356,27 @@ def test_what_a_job_names_is_fetched_for_it(dataproc: DataprocService) -> None:
 def pretended(dataproc: DataprocService) -> Any:
     """Return the Spark of the one cluster."""
     return next(iter(dataproc.dataproc._clusters._sparks.values()))
+
+
+def test_stopping_waits_for_a_job_that_is_about_to_begin(
+    dataproc: DataprocService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a job whose files are being fetched
+    fetching, fetch, threads = threading.Event(), dataproc.objects.open, list[threading.Thread]()
+
+    def slow(*name: str) -> Any:
+        threads.append(threading.current_thread())
+        fetching.set()
+        time.sleep(0.3)
+        return fetch(*name)
+
+    monkeypatch.setattr(dataproc.objects, "open", slow)
+    dataproc.submit(dataproc.job("print late", job_id="j1"))
+    assert fetching.wait(10)
+
+    # When the daemon stops
+    dataproc.restart()
+
+    # Then nothing of it goes on, and the next one runs the job
+    assert not threads[0].is_alive()
+    assert State(dataproc.until("j1").status.state) == State.DONE
