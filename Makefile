@@ -3,15 +3,17 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 PIPELINE := pipelines/staging_to_fact.py
-SOURCES := pydag_gcp operators pipelines tests benchmarks
+SOURCES := pydag_gcp operators pipelines tests benchmarks docs
 
-.PHONY: help run test check clean
+.PHONY: help run test check docs clean
 
 help:
 	@echo "make run    run the staging-to-fact pipeline on the local cloud and show its fact table"
 	@echo "make test   run all tests"
 	@echo "make check  lint, format check, type check"
+	@echo "make docs   write the pages that come from the code"
 	@echo "make clean  stop the local cloud, remove $(VENV) and .pydag"
 
 run: $(VENV)/.local
@@ -24,7 +26,7 @@ run: $(VENV)/.local
 
 test: $(VENV)/.dev
 	@echo "== Running all tests"
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
 check: $(VENV)/.dev
 	@echo "== Linting"
@@ -32,6 +34,10 @@ check: $(VENV)/.dev
 	@$(BIN)/ruff format --check $(SOURCES)
 	@echo "== Checking types"
 	@$(BIN)/mypy
+
+docs: $(VENV)/.dev
+	@echo "== Writing the pages that come from the code"
+	@$(BIN)/python docs/generate.py
 
 clean:
 	@echo "== Stopping the local cloud, removing $(VENV) and .pydag"
