@@ -1,4 +1,4 @@
-"""What load and query jobs have in common: one job resource, inserted once under a chosen id, then looked at.
+"""What BigQuery's jobs have in common: one job resource, inserted once under a chosen id, then looked at.
 
 https://cloud.google.com/bigquery/docs/reference/rest/v2/Job
 """
@@ -18,7 +18,9 @@ from pydag_gcp.operators.submission import REQUEST_LABEL, merged, one_line, refu
 from pydag_gcp.retry import is_transient_reason
 
 if TYPE_CHECKING:
-    from google.cloud.bigquery import LoadJob, QueryJob
+    from google.cloud.bigquery import CopyJob, ExtractJob, LoadJob, QueryJob
+
+    _Job = CopyJob | ExtractJob | LoadJob | QueryJob
 
 #: Settings of a job of any kind; ``dryRun`` is left out, because a dry run does nothing.
 _SETTINGS = frozenset({"jobTimeoutMs", "labels", "maxSlots", "reservation"})
@@ -30,9 +32,6 @@ _HINTS = {
     "accessDenied": "grant the account that runs this the permission it names",
     "quotaExceeded": "wait, or ask for more quota: https://cloud.google.com/bigquery/quotas",
 }
-
-
-_WRITE_EMPTY_HINT = "write='WRITE_TRUNCATE' replaces what is there, write='WRITE_APPEND' adds to it"
 
 
 class BigQueryJob(RemoteOperator):
@@ -69,7 +68,7 @@ class BigQueryJob(RemoteOperator):
         """What is sent, without labels and the author's ``config``."""
 
     @abstractmethod
-    def _insert(self, ctx: Context, configuration: dict[str, Json], job_id: str) -> LoadJob | QueryJob:
+    def _insert(self, ctx: Context, configuration: dict[str, Json], job_id: str) -> _Job:
         """Send one jobs.insert."""
 
     def submit(self, ctx: Context, job_id: str) -> dict[str, Json]:
@@ -117,7 +116,12 @@ class BigQueryJob(RemoteOperator):
     def result(self, ctx: Context, handle: Mapping[str, Json]) -> Json:
         """See :meth:`~pydag_gcp.operator.RemoteOperator.result`."""
         with refusals(f"BigQuery job {handle['job_id']!r} cannot be looked at"):
-            return {"job_id": handle["job_id"], "location": handle["location"], **self._summary(_get(ctx, handle))}
+            job = _get(ctx, handle)
+        self._settle(ctx, job)
+        return {"job_id": handle["job_id"], "location": handle["location"], **self._summary(job)}
+
+    def _settle(self, ctx: Context, job: Any) -> None:
+        """Do what is left once a job has succeeded; done again if it was interrupted."""
 
     @abstractmethod
     def _summary(self, job: Any) -> dict[str, Json]:
@@ -126,7 +130,12 @@ class BigQueryJob(RemoteOperator):
     def _title(self, job_id: str) -> str:
         return f"BigQuery {self.kind} job {job_id!r}"
 
-    def _failure(self, job: LoadJob | QueryJob, job_id: str) -> str:
+    @property
+    def _hint_if_there(self) -> str:
+        """How to mend that the destination holds something."""
+        return "write='WRITE_TRUNCATE' replaces what is there, write='WRITE_APPEND' adds to it"
+
+    def _failure(self, job: _Job, job_id: str) -> str:
         """Say in one line why a job failed, with the errors that name files and rows."""
         first = job.error_result or {}
         reason = str(first.get("reason", "unknown"))
@@ -139,11 +148,8 @@ class BigQueryJob(RemoteOperator):
                 parts = [sentence if part in sentence else part for part in parts]
         parts = [part for part in parts if "giving up" not in part] or parts  # others say what it gave up over
         text = f"{self._title(job_id)} failed: {'; '.join(parts[:_MOST_ERRORS])} ({reason})"
-        hint = (
-            _WRITE_EMPTY_HINT
-            if job.write_disposition == "WRITE_EMPTY" and reason == "duplicate"
-            else _HINTS.get(reason)
-        )
+        refused_to_write = getattr(job, "write_disposition", None) == "WRITE_EMPTY" and reason == "duplicate"
+        hint = self._hint_if_there if refused_to_write else _HINTS.get(reason)
         return f"{text}; {hint}" if hint else text
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import Field, field_validator
 
+from pydag_gcp.duration import SPAN
 from pydag_gcp.errors import DefinitionError, NotYet, TaskError, place
 from pydag_gcp.gcp import CALL_TIMEOUT
 from pydag_gcp.operator import Context, Done, Failed, Json, RemoteOperator, Running, Status, request_label
@@ -50,10 +51,10 @@ class DataprocCreateCluster(RemoteOperator):
     image_version: str = Field(
         default="2.2-debian12", min_length=1, description="Dataproc image: decides Spark's version"
     )
-    idle_delete: Annotated[timedelta, Field(ge=timedelta(minutes=5), le=_LONGEST)] = Field(
+    idle_delete: Annotated[timedelta, Field(ge=timedelta(minutes=5), le=_LONGEST), SPAN] = Field(
         default=timedelta(minutes=30), description="Delete the cluster when no job has run for so long"
     )
-    max_age: Annotated[timedelta, Field(ge=timedelta(minutes=10), le=_LONGEST)] = Field(
+    max_age: Annotated[timedelta, Field(ge=timedelta(minutes=10), le=_LONGEST), SPAN] = Field(
         default=timedelta(hours=8), description="Delete the cluster at this age, whatever it does"
     )
     labels: Labels = Field(default={}, description="Labels of your own for the cluster")

@@ -11,16 +11,18 @@ from pydag_gcp.operator import Context, Done, Failed, Json, RemoteOperator, Runn
 from pydag_gcp.operators.dataproc import delete_cluster, failed_operation, find_cluster, find_operation, state_of
 from pydag_gcp.operators.submission import one_line
 from pydag_gcp.resources import Cluster, Resource
+from pydag_gcp.runtime_value import Param
 
 
 class DataprocDeleteCluster(RemoteOperator):
     """Delete a cluster. That it is gone already is success.
 
-    Without a ``cluster_uuid`` only a cluster that this DAG created is deleted, told by its ``pydag-dag`` label.
+    Without a ``cluster_uuid`` only a cluster that this DAG created is deleted, told by its ``pydag-dag`` label; and as
+    the teardown of the task that created it, only that very cluster.
     """
 
     cluster: Cluster = Field(description="Name and region")
-    cluster_uuid: str | None = Field(
+    cluster_uuid: Param[str | None] = Field(
         default=None, description="Delete the cluster of this uuid, whoever created it, and no other of the same name"
     )
 
@@ -45,10 +47,10 @@ class DataprocDeleteCluster(RemoteOperator):
         Raises:
             TaskError: It is somebody else's cluster and its uuid was not named, or the service refused.
         """
-        there = find_cluster(ctx, self.cluster)
-        if there is None or (self.cluster_uuid or there.cluster_uuid) != there.cluster_uuid:
+        there, uuid = find_cluster(ctx, self.cluster), self.cluster_uuid or self._set_up(ctx)
+        if there is None or (uuid or there.cluster_uuid) != there.cluster_uuid:
             ctx.log.info("cluster %s is gone already", self.cluster)
-            return {"job_id": job_id, "cluster_uuid": self.cluster_uuid, "operation": None, "existed": False}
+            return {"job_id": job_id, "cluster_uuid": uuid, "operation": None, "existed": False}
         handle = {"job_id": job_id, "cluster_uuid": there.cluster_uuid, "operation": None, "existed": True}
         if state_of(there) == "DELETING":
             return handle
@@ -85,6 +87,15 @@ class DataprocDeleteCluster(RemoteOperator):
             "cluster_uuid": handle["cluster_uuid"],
             "existed": handle["existed"],
         }
+
+    def _set_up(self, ctx: Context) -> str | None:
+        """The uuid of the cluster that a setup of this task came to."""
+        for setup in self.teardown_of:
+            made = ctx.output_of(setup)
+            if isinstance(made, dict) and made.get("cluster_name") == self.cluster.name:
+                uuid: str | None = made.get("cluster_uuid")
+                return uuid
+        return None
 
     def cancel(self, ctx: Context, handle: Mapping[str, Json]) -> None:
         """A deletion cannot be taken back; it is waited for."""

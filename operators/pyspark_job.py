@@ -18,6 +18,7 @@ from pydag_gcp.operators.labels import Labels
 from pydag_gcp.operators.staged_file import LocalFile, find_file, is_remote, look_at, stage
 from pydag_gcp.operators.submission import REQUEST_LABEL, merged, message_from, one_line, refusals, submit_once
 from pydag_gcp.resources import Cluster, GCSObject, Resource, is_template
+from pydag_gcp.runtime_value import Param
 
 if TYPE_CHECKING:
     from google.cloud.dataproc_v1 import Job as JobMessage
@@ -41,8 +42,10 @@ class DataprocPySparkJob(RemoteOperator):
 
     cluster: Cluster = Field(description="The cluster it runs on")
     main: str = Field(min_length=1, description="The job's .py file: next to the pipeline file, or at gs://")
-    args: tuple[str, ...] = Field(default=(), description="Command-line arguments of the job")
-    properties: dict[str, str] = Field(default={}, description="Spark properties such as spark.sql.shuffle.partitions")
+    args: Param[tuple[str, ...]] = Field(default=(), description="Command-line arguments of the job")
+    properties: Param[dict[str, str]] = Field(
+        default={}, description="Spark properties such as spark.sql.shuffle.partitions"
+    )
     py_files: tuple[str, ...] = Field(
         default=(), description="Modules for the job: .py, .zip or .egg, here or at gs://"
     )
@@ -88,7 +91,8 @@ class DataprocPySparkJob(RemoteOperator):
         if not self.config:
             return
         try:
-            self._message(ctx, "checked", merged(self._request(ctx, {}), self.config), {})
+            known = self.model_copy(update={"args": (), "properties": {}})  # these may be known at run time only
+            known._message(ctx, "checked", merged(known._request(ctx, {}), self.config), {})  # noqa: SLF001
         except ValueError as error:
             raise DefinitionError(str(error), where=self._place()) from None
 

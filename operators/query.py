@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
-from pydag_gcp.errors import DefinitionError, place
+from pydag_gcp.errors import DefinitionError, TaskError, place
 from pydag_gcp.gcp import CALL_TIMEOUT
 from pydag_gcp.operator import Context, Json
 from pydag_gcp.operators.bigquery_job import BigQueryJob
@@ -23,15 +23,20 @@ from pydag_gcp.operators.table_layout import (
     Partitioning,
     WriteDisposition,
     layout,
+    replaced,
+    written,
 )
 from pydag_gcp.resources import Resource, Table, is_template
+from pydag_gcp.runtime_value import Param, RuntimeValue, find
+from pydag_gcp.templates import check_file_name
+from pydag_gcp.unresolved import Unresolved, stand_in
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import QueryJob
 
     from pydag_gcp.sql import Analysis, Query, Template
 
-_SCALARS = (bool, int, float, str, bytes, Decimal, datetime, date, time, Table, type(None))
+_SCALARS = (bool, int, float, str, bytes, Decimal, datetime, date, time, Table, type(None), RuntimeValue)
 
 
 def _value(value: Any) -> Any:
@@ -60,7 +65,7 @@ class BigQueryQuery(BigQueryJob):
     wholly or not at all; a script may stop half-way, so it is tried again only with ``idempotent=True``.
 
     What is sent is fixed beforehand, so that a request that is sent again is the same: a file on this machine is read
-    when the task is rendered, one in a bucket by the first submit of each try.
+    when the task is rendered, one in a bucket when the run reaches its target.
     """
 
     kind: ClassVar[str] = "query"
@@ -73,7 +78,7 @@ class BigQueryQuery(BigQueryJob):
     }
 
     sql: str = Field(min_length=1, description="SQL, or the name of a file that ends in .sql")
-    params: dict[str, Annotated[Any, BeforeValidator(_value)]] = Field(
+    params: Param[dict[str, Annotated[Any, BeforeValidator(_value)]]] = Field(
         default={}, description="Values for {{ name }} and @name: scalars, lists, tables"
     )
     dataset: Annotated[str, AfterValidator(_dataset)] | None = Field(
@@ -86,7 +91,9 @@ class BigQueryQuery(BigQueryJob):
     create: CreateDisposition | None = Field(default=None, description="Whether to create a missing destination")
     partition_by: Partitioning | None = Field(default=None, description="Partitions of a destination that is created")
     cluster_by: Clustering = ()
-    maximum_bytes_billed: int | None = Field(default=None, ge=1, description="Fail before reading more bytes than this")
+    maximum_bytes_billed: Param[int | None] = Field(
+        default=None, ge=1, description="Fail before reading more bytes than this"
+    )
     declared_reads: tuple[Declared, ...] | None = Field(
         default=None, alias="reads", description="What it reads, where that cannot be seen in the SQL"
     )
@@ -94,7 +101,7 @@ class BigQueryQuery(BigQueryJob):
         default=None, alias="writes", description="What it writes, where that cannot be seen in the SQL"
     )
 
-    #: The text of a file on this machine, as it was when the task was rendered.
+    #: The text of a file, as it was when the task was rendered or fetched.
     _template: Template | None = PrivateAttr(default=None)
     #: The try that read a file in a bucket, and its text.
     _downloaded: tuple[tuple[str, int], Template] | None = PrivateAttr(default=None)
@@ -103,6 +110,8 @@ class BigQueryQuery(BigQueryJob):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if isinstance(self.params, RuntimeValue):
+            raise ValueError(f"'params' gives each value a name: write {{'name': {self.params!r}}}")  # noqa: TRY004  pydantic wants a ValueError
         if self.destination is None:
             for name in ("write", "create", "partition_by", "cluster_by"):
                 if getattr(self, name):
@@ -113,17 +122,37 @@ class BigQueryQuery(BigQueryJob):
         """See :meth:`~pydag_gcp.operator.Operator.rendered`; SQL has its own rules, kept by ``render_sql``."""
         if self._is_file:
             task = super().rendered(ctx)
+            check_file_name(self.sql, task.sql, where=self._place)
             if not task._in_bucket:  # noqa: SLF001 - a copy of this very class
                 task._template = task._load(ctx)  # noqa: SLF001
             return task
         plain = self.model_copy(update={"sql": "SELECT"})
         return super(BigQueryQuery, plain).rendered(ctx).model_copy(update={"sql": self.sql})
 
+    def resolved(self, ctx: Context) -> Self:
+        """See :meth:`~pydag_gcp.operator.Operator.resolved`; a table must be known before the run, to be checked."""
+        task = super().resolved(ctx)
+        for name, value in task.params.items():
+            late = next(find(self.params[name]), None)
+            parts = value if isinstance(value, list) else [value]
+            if late is not None and any(isinstance(part, Table) for part in parts):
+                hint = "what a statement reads must be known before the run: write Table(...)"
+                raise TaskError(f"parameter {name!r}: {late!r} is a table", where=self._place, hint=hint)
+        return task
+
+    def fetch(self, ctx: Context) -> bool:
+        """Read and check a file in a bucket; every try of the run sends this text."""
+        if not self._in_bucket:
+            return False
+        self._template = self._load(ctx)
+        self.check(ctx)
+        return True
+
     def check(self, ctx: Context) -> None:
-        """Fill in the SQL; on the local target, parse it too. A file in a bucket is left for later."""
+        """Fill in the SQL; on the local target, parse it too. A file in a bucket is left for :meth:`fetch`."""
         if self.destination is not None:
             self.destination.qualified(ctx.target.project, self.dataset)
-        if self._in_bucket:
+        if self._in_bucket and self._template is None:
             return
         self._parameters(self._query(ctx))
         if ctx.target.is_local:
@@ -134,15 +163,31 @@ class BigQueryQuery(BigQueryJob):
         if self.declared_reads is not None:
             return qualified(self.declared_reads, ctx, self.dataset)
         analysis = self._known(ctx)
-        return None if analysis is None or analysis.reads is None else frozenset[Resource](analysis.reads)
+        return None if analysis is None else analysis.reads
 
     def writes(self, ctx: Context) -> frozenset[Resource] | None:
         """What the author declared, else what the SQL shows; and the destination."""
-        destination = qualified([self.destination] if self.destination else [], ctx, self.dataset)
         if self.declared_writes is not None:
-            return qualified(self.declared_writes, ctx, self.dataset) | destination
+            found: frozenset[Resource] | None = qualified(self.declared_writes, ctx, self.dataset)
+        else:
+            analysis = self._known(ctx)
+            found = None if analysis is None else analysis.writes
+        if found is None or self.destination is None:
+            return found
+        return found | {written(self.destination.qualified(ctx.target.project, self.dataset), self._disposition)}
+
+    def replaces(self, ctx: Context) -> frozenset[Resource]:
+        """What the SQL replaces as a whole; and the destination, unless rows are added to it."""
         analysis = self._known(ctx)
-        return None if analysis is None or analysis.writes is None else destination | analysis.writes
+        found = frozenset[Resource]() if analysis is None else analysis.replaces
+        if self.destination is None:
+            return found
+        return found | replaced(self.destination.qualified(ctx.target.project, self.dataset), self._disposition)
+
+    def views(self, ctx: Context) -> Mapping[Table, frozenset[Resource]]:
+        """The views that the SQL makes."""
+        analysis = self._known(ctx)
+        return {} if analysis is None else analysis.views
 
     def atomic(self, ctx: Context) -> bool:
         """Whether it is one statement that takes effect wholly or not at all; no, if it was not read yet."""
@@ -163,13 +208,17 @@ class BigQueryQuery(BigQueryJob):
             sent.update(
                 layout(
                     destination=self.destination.qualified(ctx.target.project, self.dataset),
-                    write=self.write or "WRITE_TRUNCATE",
+                    write=self._disposition,
                     create=self.create or "CREATE_IF_NEEDED",
                     partition_by=self.partition_by,
                     cluster_by=self.cluster_by,
                 )
             )
         return {"query": sent}
+
+    @property
+    def _disposition(self) -> WriteDisposition:
+        return self.write or "WRITE_TRUNCATE"
 
     @property
     def _is_file(self) -> bool:
@@ -192,22 +241,30 @@ class BigQueryQuery(BigQueryJob):
 
     def _seen(self, ctx: Context) -> Template | None:
         """The template, or None if it lies in a bucket and this try has not read it."""
-        if not self._in_bucket:
+        if self._template is not None or not self._in_bucket:
             return self._template or self._load(ctx)
         if self._downloaded is None or self._downloaded[0] != (ctx.run_id, ctx.try_number):
             return None
         return self._downloaded[1]
 
     def _query(self, ctx: Context) -> Query:
-        from pydag_gcp.sql import render_sql
-
         template = self._seen(ctx)
         if template is None:
             template = self._load(ctx)
             self._downloaded = (ctx.run_id, ctx.try_number), template
+        return self.filled(ctx, template)
+
+    def filled(self, ctx: Context, template: Template) -> Query:
+        """Put the parameters into the SQL's text.
+
+        Raises:
+            DefinitionError: They do not fit; names the SQL's line.
+        """
+        from pydag_gcp.sql import render_sql
+
         return render_sql(
             template,
-            self.params,
+            {name: stand_in(value) for name, value in self.params.items()},
             ctx.variables,
             project=ctx.target.project,
             dataset=self.dataset,
@@ -216,7 +273,8 @@ class BigQueryQuery(BigQueryJob):
 
     def _parameters(self, query: Query) -> list[dict[str, Json]]:
         try:
-            return query_parameters(query.parameters)
+            known = {name: value for name, value in query.parameters.items() if not isinstance(value, Unresolved)}
+            return query_parameters(known)
         except ValueError as error:
             raise DefinitionError(str(error), where=self._place) from None
 

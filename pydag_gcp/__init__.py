@@ -19,20 +19,26 @@ __all__ = [
     "Failed",
     "GCSObject",
     "Operator",
+    "Param",
     "RemoteOperator",
     "Retry",
     "RunResult",
     "Running",
+    "Secret",
     "Table",
     "__version__",
+    "task",
 ]
 
 if TYPE_CHECKING:
     from pydag_gcp.dag import DAG
+    from pydag_gcp.function import task
     from pydag_gcp.operator import Context, Done, Failed, Operator, RemoteOperator, Running
     from pydag_gcp.resources import Cluster, GCSObject, Table
     from pydag_gcp.result import RunResult
     from pydag_gcp.retry import Retry
+    from pydag_gcp.runtime_value import Param
+    from pydag_gcp.secret import Secret
 else:  # type checkers would take a module's __getattr__ as leave to import any name
     _MODULES = {
         "DAG": "dag",
@@ -42,11 +48,14 @@ else:  # type checkers would take a module's __getattr__ as leave to import any 
         "Failed": "operator",
         "GCSObject": "resources",
         "Operator": "operator",
+        "Param": "runtime_value",
         "RemoteOperator": "operator",
         "Retry": "retry",
         "RunResult": "result",
         "Running": "operator",
+        "Secret": "secret",
         "Table": "resources",
+        "task": "function",
     }
 
     def __getattr__(name):

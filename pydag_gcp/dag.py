@@ -6,19 +6,24 @@ import graphlib
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from contextvars import Token
+from contextvars import ContextVar, Token
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
 from pydantic import TypeAdapter, ValidationError
 
+from pydag_gcp import excepthook
 from pydag_gcp.errors import DefinitionError, did_you_mean, place
 from pydag_gcp.operator import Operator, Owner, Source, calling_line, current_dag
+from pydag_gcp.output import Output
 from pydag_gcp.retry import NO_RETRY, Retry
 
 if TYPE_CHECKING:
     from pydag_gcp.result import RunResult
+
+#: Whether a pipeline file is being executed only for the DAG that it defines.
+loading: ContextVar[bool] = ContextVar("loading", default=False)
 
 _DAG_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,199}")
 
@@ -35,6 +40,8 @@ class DAG:
         description: What it is for.
         max_processors: Most processors that a run of this DAG may hold.
         on_sigterm: ``detach`` leaves remote jobs running when the process is told to stop, ``cancel`` cancels them.
+        infer: Add the edges that follow from what tasks read and write: the run then equals running the tasks one after
+            another in the order written.
 
     Raises:
         DefinitionError: The id or the schedule is malformed.
@@ -50,8 +57,10 @@ class DAG:
         description: str = "",
         max_processors: int | None = None,
         on_sigterm: Literal["detach", "cancel"] = "detach",
+        infer: bool = False,
     ) -> None:
         self.source: Source = calling_line()
+        excepthook.install(self.source.file)
         self.dag_id = dag_id
         self.schedule = schedule
         self.retry = retry or NO_RETRY
@@ -59,8 +68,12 @@ class DAG:
         self.description = description
         self.max_processors = max_processors
         self.on_sigterm = on_sigterm
+        self.infer = infer
+        #: The only project it can run in, where its definition names one; the local cloud pretends to be it.
+        self.project: str | None = None
         self.tasks: dict[str, Operator] = {}
         self._upstream: dict[str, dict[str, None]] = {}
+        self._taken: dict[str, int] = {}
         self._tokens: list[Token[Owner | None]] = []
         if not isinstance(dag_id, str) or not _DAG_ID.fullmatch(dag_id):
             raise self.error(f"dag_id must be a letter, then letters, digits, - or _ (at most 200), got {dag_id!r}")
@@ -100,8 +113,12 @@ class DAG:
         if other is not None:
             where = place(file=task.source.file, line=task.source.line, task=task.task_id)
             raise DefinitionError(f"another task has this id, defined at line {other.source.line}", where=where)
+        for value in task.runtime_values:
+            if isinstance(value, Output) and value.task is not None:
+                self._own(value.task)
+        waits_for = (value.upstream for value in task.runtime_values if value.upstream is not None)
+        self._upstream[task.task_id] = dict.fromkeys((*waits_for, *task.teardown_of))
         self.tasks[task.task_id] = task
-        self._upstream[task.task_id] = {}
         object.__setattr__(task, "_dag", self)
 
     def connect(self, upstream: Operator, downstream: Operator) -> None:
@@ -111,10 +128,19 @@ class DAG:
             DefinitionError: One of them is in another DAG or in none.
         """
         for task in (upstream, downstream):
-            if self.tasks.get(task.task_id) is not task:
-                where = place(file=task.source.file, line=task.source.line, task=task.task_id)
-                raise DefinitionError(f"is not in DAG {self.dag_id!r}, so no edge can join it", where=where)
+            self._own(task)
         self._upstream[downstream.task_id][upstream.task_id] = None
+
+    def free_id(self, name: str) -> str:
+        """Return ``name``, or ``name__1``, ``name__2``, ...: the first that no task has.
+
+        As Airflow does: https://airflow.apache.org/docs/apache-airflow/stable/tutorial/taskflow.html
+        """
+        free = name
+        while free in self.tasks:
+            self._taken[name] = self._taken.get(name, 0) + 1
+            free = f"{name}__{self._taken[name]}"
+        return free
 
     def retry_of(self, task: Operator) -> Retry:
         """The policy that holds for a task."""
@@ -128,12 +154,30 @@ class DAG:
         """
         if not self.tasks:
             raise self.error("has no tasks")
+        for task_id, above in self._upstream.items():
+            for other in above:
+                self._check_upstream(self.tasks[task_id], other)
         sorter = graphlib.TopologicalSorter(self._upstream)
         try:
             sorter.prepare()
         except graphlib.CycleError as error:
             cycle: list[str] = error.args[1]
             raise self.error(f"has a cycle: {' -> '.join(cycle)}", hint="remove one of these edges") from None
+
+    def _own(self, task: Operator) -> None:
+        if self.tasks.get(task.task_id) is not task:
+            where = place(file=task.source.file, line=task.source.line, task=task.task_id)
+            raise DefinitionError(f"is not in DAG {self.dag_id!r}, so no edge can join it", where=where)
+
+    def _check_upstream(self, task: Operator, other: str) -> None:
+        where = place(file=task.source.file, line=task.source.line, task=task.task_id)
+        if other not in self.tasks:
+            known = f"known: {', '.join(list(self.tasks)[:10])}"
+            hint = did_you_mean(other, self.tasks) or known
+            raise DefinitionError(f"no task {other!r} in the DAG to wait for", where=where, hint=hint)
+        if other in task.teardown_of and self.tasks[other].teardown_of:
+            what = f"cannot clean up after {other!r}, which is a teardown itself"
+            raise DefinitionError(what, where=where, hint=f"write it downstream of {other!r}, without teardown_of")
 
     def resolve_params(self, given: Mapping[str, Any] | None) -> dict[str, Any]:
         """Put given values over the defaults, converted to the types of these.
@@ -193,15 +237,22 @@ class DAG:
         from pydag_gcp import planner, settings
         from pydag_gcp.executor import execute
 
+        self._refuse_while_loading()
         loaded = settings.load(self.file)
         plan = planner.plan(self, loaded, target=target, params=params, logical_date=logical_date)
         return execute(plan, max_processors=max_processors)
 
     def cli(self) -> NoReturn:
         """Be the command ``pydag run`` for this DAG: the same options, output and exit codes."""
-        from pydag_gcp.cli import run_dag
+        from pydag_gcp.cli_run import run_dag
 
+        self._refuse_while_loading()
         sys.exit(run_dag(self))
+
+    def _refuse_while_loading(self) -> None:
+        if loading.get():
+            hint = 'put that below `if __name__ == "__main__":`'
+            raise DefinitionError(f"DAG {self.dag_id!r} is run while it is loaded", hint=hint)
 
     def _check_schedule(self, schedule: str) -> None:
         from cronsim import CronSim, CronSimError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,8 @@ class RunStarted:
     processors: int
     #: The folder of the run's log files.
     logs: Path
+    #: Tasks that clean up after others: that one fails does not fail the run.
+    teardowns: Collection[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

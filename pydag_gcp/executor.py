@@ -6,8 +6,7 @@ or a signal came. Local work and submits run on processors; polls and other shor
 
 from __future__ import annotations
 
-import os
-import platform
+import logging
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -19,15 +18,20 @@ from typing import Any
 from pydag_gcp import datasets
 from pydag_gcp.attempt import Attempt, End, LocalAttempt, Outcome
 from pydag_gcp.errors import PydagError, StoreError
-from pydag_gcp.events import Event, Listener, RunEnded, RunStarted, RunWarned, TaskChanged
-from pydag_gcp.logs import Redactor, TryLog
+from pydag_gcp.events import Listener
+from pydag_gcp.fetching import fetch
+from pydag_gcp.function import BranchTask
+from pydag_gcp.ledger import Ledger
+from pydag_gcp.logs import TryLog
 from pydag_gcp.loop import Loop, Timer
 from pydag_gcp.operator import RemoteOperator
+from pydag_gcp.outages import PATIENCE, Outages
 from pydag_gcp.planner import Plan
 from pydag_gcp.processors import Workers, default_size
 from pydag_gcp.remote_attempt import RemoteAttempt
-from pydag_gcp.result import RunResult, TaskResult
+from pydag_gcp.result import RunResult
 from pydag_gcp.scheduler import Scheduler
+from pydag_gcp.secret import Secrets
 from pydag_gcp.signals import handled
 from pydag_gcp.states import RunState, TaskState
 from pydag_gcp.store import Store
@@ -35,8 +39,16 @@ from pydag_gcp.store import Store
 #: Threads for calls that hold no processor. One is enough unless the service is slow to answer.
 CALLERS = 4
 
+LogHandler = Callable[[str, int], logging.Handler]
 
-def execute(plan: Plan, *, max_processors: int | None = None, listeners: Sequence[Listener] = ()) -> RunResult:
+
+def execute(
+    plan: Plan,
+    *,
+    max_processors: int | None = None,
+    listeners: Sequence[Listener] = (),
+    log_handler: LogHandler | None = None,
+) -> RunResult:
     """Execute a plan and wait for its end.
 
     In the main thread, Ctrl-C cancels the remote jobs and waits for their ends (a second one leaves at once); SIGTERM
@@ -46,6 +58,7 @@ def execute(plan: Plan, *, max_processors: int | None = None, listeners: Sequenc
         plan: From :func:`pydag_gcp.planner.plan`.
         max_processors: Most processors the run may hold.
         listeners: Called with every event, in the calling thread.
+        log_handler: Makes a handler of what a try logs, beside its file; given the task's id and the try's number.
 
     Raises:
         TargetUnreachable: Nothing ran: the target does not answer.
@@ -54,29 +67,39 @@ def execute(plan: Plan, *, max_processors: int | None = None, listeners: Sequenc
     """
     wanted = max_processors or plan.dag.max_processors or plan.settings.processors or default_size()
     with Store(plan.settings.store_url) as store:
-        run = _Run(plan, store, wanted, listeners)
+        run = _Run(plan, store, wanted, listeners, log_handler)
         with handled(run.signalled):
             return run.drive()
 
 
 class _Run:
-    def __init__(self, plan: Plan, store: Store, processors: int, listeners: Sequence[Listener]) -> None:
-        self.plan = plan
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        processors: int,
+        listeners: Sequence[Listener],
+        log_handler: LogHandler | None,
+    ) -> None:
+        self._log_handler = log_handler
         self.store = store
-        self.listeners = list(listeners)
+        self.ledger = Ledger(plan, store, listeners)
+        secrets = Secrets(plan.clients)
+        context = replace(plan.context, outputs=self.ledger.output_of, secrets=secrets.value)
+        self.plan = replace(plan, context=context)
         self.signal: int | None = None
         self._processors = processors
         self._free = processors
         self._scheduler = Scheduler(
             plan.upstream,
-            rules={task_id: task.trigger_rule for task_id, task in plan.tasks.items()},
+            rules=plan.rules,
             priority={task_id: task.priority for task_id, task in plan.tasks.items()},
+            teardowns=plan.teardowns,
         )
-        self._tasks = {task_id: TaskResult(task_id=task_id, state=TaskState.SCHEDULED) for task_id in plan.tasks}
         self._active: dict[str, Attempt] = {}
         self._retrying: dict[str, Timer] = {}
         self._logs: dict[Attempt, TryLog] = {}
-        self._redact = Redactor()
+        self.outages = Outages(self.ledger.warn)
         self._loop = Loop()
         self._workers = Workers("pydag-processor", processors)
         self._callers = Workers("pydag-caller", CALLERS)
@@ -84,25 +107,25 @@ class _Run:
         self._failure: BaseException | None = None
         self._leaving = False
         self._cancelled = False
-        self._started = datetime.now(UTC)
 
     # the loop ----------------------------------------------------------------------------------------------------
 
     def drive(self) -> RunResult:
         """Run to the end."""
-        self._record_start()
+        self.ledger.start(processors=self._processors, logs=self._log_folder)
         try:
+            self._reaching = self.after(PATIENCE, self._not_reached)
             self.call(self._prepare, self._prepared)
             while not self._leaving and not self._scheduler.done():
                 if self._ready:
                     self._fill()
                 self._loop.wait()
             self._raise_failure()
-            return self._finish()
+            return self.ledger.end(self._stopped, signal=self.signal)
         except StoreError as error:
             raise _with_live_jobs(error, self._active.values()) from error
         except BaseException as error:
-            self.store.end_run(self.plan.run_id, RunState.FAILED, at=datetime.now(UTC), error=self._redact.said(error))
+            self.ledger.broke(error)
             raise
         finally:
             self._workers.close()
@@ -111,59 +134,32 @@ class _Run:
                 log.close()
             self.plan.clients.close()
 
-    def _record_start(self) -> None:
-        plan = self.plan
-        definition = {
-            "tasks": {
-                task_id: {"operator": type(task).__name__, **task.model_dump(mode="json", by_alias=True, fallback=repr)}
-                for task_id, task in plan.tasks.items()
-            },
-            "upstream": plan.upstream,
-            "params": {name: str(value) for name, value in plan.context.params.items()},
-        }
-        target = plan.clients.target.name
-        self.store.start_run(
-            run_id=plan.run_id,
-            dag_id=plan.dag.dag_id,
-            target=target,
-            logical_date=plan.context.logical_date,
-            definition=self._redact.within(definition),
-            pid=os.getpid(),
-            host=platform.node(),
-            at=self._started,
-        )
-        self._emit(
-            RunStarted(
-                at=self._started,
-                run_id=plan.run_id,
-                dag_id=plan.dag.dag_id,
-                target=target,
-                logical_date=plan.context.logical_date,
-                upstream=plan.upstream,
-                processors=self._processors,
-                logs=self._log_folder,
-            )
-        )
-
     @property
     def _log_folder(self) -> Path:
         return self.plan.settings.home / "logs" / self.plan.dag.dag_id / self.plan.run_id
 
     def _prepare(self) -> list[str]:
-        """Reach the target and make its datasets; called beside the driving thread, which goes on hearing signals."""
+        """Reach the target, read what lies there, make its datasets; called beside the thread that hears signals."""
         if not any(isinstance(task, RemoteOperator) for task in self.plan.tasks.values()):
-            return []  # local work that needs the cloud will find out
+            return list(self.plan.warnings)  # local work that needs the cloud will find out
         self.plan.clients.check()
-        return datasets.ensure(self.plan.clients, self.plan.written_tables())
+        warnings = fetch(self.plan)
+        created = datasets.ensure(self.plan.clients, self.plan.written_tables())
+        return [*warnings, *(f"created missing dataset {dataset}" for dataset in created)]
+
+    def _not_reached(self) -> None:
+        target = self.plan.clients.target.name
+        self.ledger.warn(f"target {target!r} could not be reached for over {PATIENCE:g} s; waiting for its answer")
 
     def _prepared(self, outcome: Outcome) -> None:
+        self._reaching.cancel()
         if outcome.error is not None:
             self._failure = outcome.error
             self._leave()
             return
         self._ready = True
-        for dataset in outcome.value:
-            self._warn(f"created missing dataset {dataset}")
+        for warning in outcome.value:
+            self.ledger.warn(warning)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -178,43 +174,23 @@ class _Run:
             self._scheduler.start(task_id)
             self._start(task_id)
 
-    def _finish(self) -> RunResult:
-        now = datetime.now(UTC)
-        state = self._state()
-        self.store.end_run(self.plan.run_id, state, at=now)
-        self._emit(RunEnded(at=now, run_id=self.plan.run_id, state=state))
-        return RunResult(
-            run_id=self.plan.run_id,
-            dag_id=self.plan.dag.dag_id,
-            target=self.plan.clients.target.name,
-            state=state,
-            logical_date=self.plan.context.logical_date,
-            started=self._started,
-            ended=now,
-            tasks=self._tasks,
-            upstream=self.plan.upstream,
-            signal=self.signal,
-        )
-
-    def _state(self) -> RunState:
+    @property
+    def _stopped(self) -> RunState | None:
         if self._leaving:
             return RunState.INTERRUPTED
-        if self._cancelled:
-            return RunState.CANCELLED
-        states = {task.state for task in self._tasks.values()}
-        failed = states & {TaskState.FAILED, TaskState.UPSTREAM_FAILED, TaskState.CANCELLED}
-        return RunState.FAILED if failed else RunState.SUCCESS
+        return RunState.CANCELLED if self._cancelled else None
 
     # tries -------------------------------------------------------------------------------------------------------
 
     def _start(self, task_id: str) -> None:
-        number = self._tasks[task_id].tries + 1
+        number = self.ledger.tasks[task_id].tries + 1
         task = self.plan.tasks[task_id]
-        log = TryLog(self._log_folder / task_id / f"{number}.log", self._redact)
+        also = self._log_handler(task_id, number) if self._log_handler else None
+        log = TryLog(self._log_folder / task_id / f"{number}.log", self.ledger.redact, also)
         ctx = self.plan.context_of(task_id, number, log.logger)
         attempt: Attempt
         attempt = RemoteAttempt(task, ctx, self) if isinstance(task, RemoteOperator) else LocalAttempt(task, ctx, self)
-        self._know(task_id, tries=number, started=self._tasks[task_id].started or attempt.started)
+        self.ledger.begin(task_id, number, at=attempt.started)
         self._active[task_id] = attempt
         self._logs[attempt] = log
         attempt.start()
@@ -223,7 +199,7 @@ class _Run:
         """Take the end of a try; see :class:`pydag_gcp.attempt.Driver`."""
         task_id, number = attempt.ctx.task_id, attempt.ctx.try_number
         again = self.wants_another(attempt, end)
-        text = None if end.error is None else self._redact.said(end.error)
+        text = None if end.error is None else self.ledger.redact.said(end.error)
         if end.error is not None:
             attempt.ctx.log.error("%s", text, exc_info=end.error if not isinstance(end.error, PydagError) else None)
             if end.held_back and not end.again and self._policy_wants(attempt, end.error):
@@ -239,7 +215,7 @@ class _Run:
 
     def wants_another(self, attempt: Attempt, end: End) -> bool:
         """Tell whether another try would follow; see :class:`pydag_gcp.attempt.Driver`."""
-        if end.error is None or self._cancelled or not end.again:
+        if end.error is None or not end.again or (self._cancelled and not self._outlives_cancel(attempt.ctx.task_id)):
             return False
         return self._policy_wants(attempt, end.error)
 
@@ -250,26 +226,25 @@ class _Run:
 
     def _try_later(self, task_id: str, number: int, error: str | None) -> None:
         delay = self.plan.dag.retry_of(self.plan.tasks[task_id]).delay(number)
-        self._change(task_id, TaskState.UP_FOR_RETRY, f"tries again in {delay:.1f} s", error=error)
+        self.ledger.change(task_id, TaskState.UP_FOR_RETRY, f"tries again in {delay:.1f} s", error=error)
         self._retrying[task_id] = self.after(delay, partial(self._try_again, task_id))
 
     def _try_again(self, task_id: str) -> None:
         del self._retrying[task_id]
-        self._change(task_id, TaskState.QUEUED)
+        self.ledger.change(task_id, TaskState.QUEUED)
         self._scheduler.again(task_id)
 
     def _end_task(self, task_id: str, state: TaskState, *, result: Any = None, error: str | None = None) -> None:
-        never_started = self._scheduler.finish(task_id, state)
-        self._settle(task_id, state, result=result, error=error)
+        never_started = self._scheduler.finish(task_id, state, self._not_picked(task_id, state, result))
+        self.ledger.settle(task_id, state, result=result, error=error)
         for other, outcome in never_started:
-            self._settle(other, outcome)
+            self.ledger.settle(other, outcome)
 
-    def _settle(self, task_id: str, state: TaskState, *, result: Any = None, error: str | None = None) -> None:
-        now = datetime.now(UTC)
-        self._know(task_id, result=result, error=error, ended=now)
-        stored = self._redact.within(result)
-        self.store.end_task(self.plan.run_id, task_id, state, result=stored, error=error, at=now)
-        self._change(task_id, state, error=error)
+    def _not_picked(self, task_id: str, state: TaskState, result: Any) -> list[str]:
+        """The tasks that a branch that has ended well leaves out."""
+        if state is not TaskState.SUCCESS or not isinstance(self.plan.tasks[task_id], BranchTask):
+            return []
+        return [other for other in self.plan.branches.not_picked(task_id, result) if other in self.plan.tasks]
 
     # what an attempt needs (Driver) ------------------------------------------------------------------------------
 
@@ -283,7 +258,7 @@ class _Run:
         self._free -= slots
 
         def free_then(outcome: Outcome) -> None:
-            self._free += slots
+            self._free = min(self._free + slots, self._processors)
             then(outcome)
 
         self._workers.submit(partial(self._call, function, free_then))
@@ -298,7 +273,7 @@ class _Run:
 
     def report(self, attempt: Attempt, state: TaskState, detail: str = "") -> None:
         """See :class:`pydag_gcp.attempt.Driver`."""
-        self._change(attempt.ctx.task_id, state, detail, job_id=attempt.job_id or None)
+        self.ledger.change(attempt.ctx.task_id, state, detail, job_id=attempt.job_id or None)
 
     def _call(self, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
         try:
@@ -306,39 +281,6 @@ class _Run:
         except BaseException as error:  # noqa: BLE001 - a task's own code: whatever it raises is its outcome
             outcome = Outcome(error=error)
         self._loop.soon(partial(then, outcome))
-
-    # events ------------------------------------------------------------------------------------------------------
-
-    def _change(
-        self, task_id: str, state: TaskState, detail: str = "", *, error: str | None = None, job_id: str | None = None
-    ) -> None:
-        self._know(task_id, state=state)
-        self._emit(
-            TaskChanged(
-                at=datetime.now(UTC),
-                run_id=self.plan.run_id,
-                task_id=task_id,
-                state=state,
-                try_number=self._tasks[task_id].tries,
-                detail=self._redact(detail),
-                error=error,
-                job_id=job_id,
-            )
-        )
-
-    def _warn(self, message: str) -> None:
-        self._emit(RunWarned(at=datetime.now(UTC), run_id=self.plan.run_id, message=message))
-
-    def _know(self, task_id: str, **fields: Any) -> None:
-        self._tasks[task_id] = replace(self._tasks[task_id], **fields)
-
-    def _emit(self, event: Event) -> None:
-        for listener in list(self.listeners):
-            try:
-                listener(event)
-            except Exception as error:  # noqa: BLE001 - whoever watches must not be able to end the run
-                self.listeners.remove(listener)
-                self._warn(f"{listener!r} is told nothing more, as it failed: {self._redact.said(error)}")
 
     # signals -----------------------------------------------------------------------------------------------------
 
@@ -360,16 +302,26 @@ class _Run:
 
     def _cancel(self) -> None:
         self._cancelled = True
-        self._warn("cancelling the jobs and waiting for their ends; press Ctrl-C again to leave at once")
-        for attempt in list(self._active.values()):
-            attempt.cancel()
+        self.ledger.warn("cancelling the jobs and waiting for their ends; press Ctrl-C again to leave at once")
+        self._give_up_threads()
         with self.store.together():
-            for task_id in self._scheduler.cancel():
-                self._settle(task_id, TaskState.CANCELLED)
-            for task_id, timer in self._retrying.items():
-                timer.cancel()
+            for task_id, state in self._scheduler.cancel():
+                self.ledger.settle(task_id, state)
+            for task_id in [task_id for task_id in self._retrying if not self._outlives_cancel(task_id)]:
+                self._retrying.pop(task_id).cancel()
                 self._end_task(task_id, TaskState.CANCELLED)
-        self._retrying.clear()
+        for task_id, attempt in list(self._active.items()):
+            if not self._outlives_cancel(task_id):
+                attempt.cancel()
+
+    def _outlives_cancel(self, task_id: str) -> bool:
+        return task_id in self.plan.teardowns
+
+    def _give_up_threads(self) -> None:
+        """Let teardowns have all processors: a function that does not return must not keep them waiting."""
+        self._workers.close()
+        self._workers = Workers("pydag-processor", self._processors)
+        self._free = self._processors
 
 
 def _with_live_jobs(error: StoreError, active: Iterable[Attempt]) -> StoreError:

@@ -18,7 +18,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pydag_gcp.errors import DefinitionError, did_you_mean
 
-_EMIT = "pydag_emit"
+#: The filter that every placeholder's value goes through.
+EMIT = "pydag_emit"
 
 # What expressions raise when they are evaluated; a filter's DefinitionError is a ValueError.
 _EVALUATION_ERRORS = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
@@ -149,7 +150,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(undefined=Missing, keep_trailing_newline=True)
-        self.filters[_EMIT] = _emit
+        self.filters[EMIT] = _emit
 
     def prepare(self, source: str) -> Prepared:
         """Check and compile a template.
@@ -228,6 +229,6 @@ def _number(tree: nodes.Template) -> None:
         for child in output.nodes:
             node = nodes.Const(child.data, lineno=child.lineno) if isinstance(child, nodes.TemplateData) else child
             arguments: list[nodes.Expr] = [nodes.Const(number)]
-            emitted.append(nodes.Filter(node, _EMIT, arguments, [], None, None, lineno=child.lineno))
+            emitted.append(nodes.Filter(node, EMIT, arguments, [], None, None, lineno=child.lineno))
             number += 1
         output.nodes = emitted

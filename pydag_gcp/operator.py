@@ -11,35 +11,61 @@ again like any other value.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import logging
-import sys
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self, TypeVar
+from datetime import timedelta
+from functools import cache
+from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+)
 
-from pydag_gcp.errors import DefinitionError, did_you_mean, place
-from pydag_gcp.resources import Resource
+from pydag_gcp.context import Context
+from pydag_gcp.duration import SPAN, Duration
+from pydag_gcp.errors import DefinitionError, TaskError, place
+from pydag_gcp.identity import label_value, remote_id, request_label
+from pydag_gcp.model import complaint, dotted, names
+from pydag_gcp.output import Output
+from pydag_gcp.resources import Resource, Table, as_rendered
 from pydag_gcp.retry import Retry
+from pydag_gcp.runtime_value import RuntimeValue, find, is_open, replaced, written
+from pydag_gcp.secret import Secret
+from pydag_gcp.source import Source, calling_line, defined_at
 from pydag_gcp.states import TriggerRule
+from pydag_gcp.status import Done, Failed, Running, Status
+from pydag_gcp.teardown import Setups
 
-if TYPE_CHECKING:
-    from pydag_gcp.gcp import Clients, Target
+__all__ = [
+    "Context",
+    "Done",
+    "Failed",
+    "Json",
+    "Operator",
+    "Owner",
+    "RemoteOperator",
+    "Running",
+    "Source",
+    "Status",
+    "calling_line",
+    "current_dag",
+    "defined_at",
+    "definition_error",
+    "label_value",
+    "remote_id",
+    "request_label",
+]
 
 #: A value that JSON can hold.
 Json = Any
 
 _Downstream = TypeVar("_Downstream", bound="Operator | Sequence[Operator]")
-
-_PACKAGE = str(Path(__file__).parent)
-_OPERATORS = str(Path(__file__).parent.parent / "operators")
 
 
 class Owner(Protocol):
@@ -51,116 +77,53 @@ class Owner(Protocol):
     def connect(self, upstream: Operator, downstream: Operator) -> None:
         """Add an edge."""
 
+    def free_id(self, name: str) -> str:
+        """Return ``name``, or ``name__1``, ``name__2``, ...: the first that no task has."""
+
 
 #: The DAG of the enclosing ``with`` block, which new tasks join.
 current_dag: ContextVar[Owner | None] = ContextVar("current_dag", default=None)
 
 
-#: The task of which a rendered copy is being made: the copy stands at the same line.
-_rendering: ContextVar[Operator | None] = ContextVar("_rendering", default=None)
-
-
 @contextlib.contextmanager
 def _copying(task: Operator) -> Iterator[None]:
-    """Construct copies of a task that join no DAG."""
-    dag, original = current_dag.set(None), _rendering.set(task)
+    """Construct copies of a task that join no DAG and stand at the same line."""
+    dag = current_dag.set(None)
     try:
-        yield
+        with defined_at(task.source), as_rendered():
+            yield
     finally:
         current_dag.reset(dag)
-        _rendering.reset(original)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Context:
-    """What a task may know about its run: handed to every method of an operator.
-
-    Before a run (validation) ``try_number`` is 0 and nobody has spoken to the cloud.
-    """
-
-    dag_id: str
-    run_id: str
-    task_id: str
-    try_number: int
-    logical_date: datetime
-    data_interval_start: datetime
-    data_interval_end: datetime
-    params: Mapping[str, Any]
-    #: Where the pipeline file lies: relative files are looked up from here.
-    folder: Path
-    #: The project: the folder of the nearest pydag.toml or pyproject.toml.
-    project_folder: Path
-    clients: Clients
-    log: logging.Logger | logging.LoggerAdapter[logging.Logger] = field(
-        default_factory=lambda: logging.getLogger("pydag_gcp.task")
-    )
-
-    @property
-    def target(self) -> Target:
-        """Where the run goes."""
-        return self.clients.target
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """The labels that every remote object of this task carries."""
-        return {
-            "pydag-dag": label_value(self.dag_id),
-            "pydag-task": label_value(self.task_id),
-            "pydag-run": label_value(self.run_id),
-        }
-
-    @property
-    def variables(self) -> dict[str, Any]:
-        """The names that templates may use."""
-        return {
-            "params": dict(self.params),
-            "dag_id": self.dag_id,
-            "task_id": self.task_id,
-            "run_id": self.run_id,
-            "project": self.target.project,
-            "location": self.target.location,
-            "logical_date": self.logical_date,
-            "data_interval_start": self.data_interval_start,
-            "data_interval_end": self.data_interval_end,
-            "ds": self.logical_date.date().isoformat(),
-            "ds_nodash": self.logical_date.strftime("%Y%m%d"),
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """The line of the pipeline file that constructed a task."""
-
-    file: str
-    line: int
-
-
-def calling_line() -> Source:
-    """Find the nearest caller outside this package."""
-    frame = sys._getframe(1)  # noqa: SLF001 - inspect.stack() would read every source file
-    while frame.f_back is not None and frame.f_code.co_filename.startswith((_PACKAGE, _OPERATORS)):
-        frame = frame.f_back
-    return Source(file=frame.f_code.co_filename, line=frame.f_lineno)
 
 
 def definition_error(
-    error: ValidationError, *, source: Source, task_id: object, known: Sequence[str]
+    error: ValidationError, *, source: Source, task_id: object, known: Mapping[str, str], given: Mapping[str, Any]
 ) -> DefinitionError:
-    """Say pydantic's first complaint in our one style."""
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
-    where = place(
-        file=source.file, line=source.line, task=task_id if isinstance(task_id, str) else None, field=name or None
+    """Say pydantic's first complaint in our one style, naming file, line, task and field."""
+    bare = complaint(error, given=given, known=known)
+    task = task_id if isinstance(task_id, str) else None
+    where = place(file=source.file, line=source.line, task=task, field=dotted(bare.loc) or None)
+    return DefinitionError(bare.what, where=where, hint=bare.hint, loc=bare.loc)
+
+
+@cache
+def _param_names(kind: type[Operator]) -> frozenset[str]:
+    return frozenset(
+        info.alias or name
+        for name, info in kind.model_fields.items()
+        if any(map(is_open, (info.annotation, *info.metadata)))
     )
-    if first["type"] == "extra_forbidden":
-        return DefinitionError(
-            "no such field", where=where, hint=did_you_mean(name, known) or f"known: {', '.join(known)}"
-        )
-    if first["type"] == "missing":
-        return DefinitionError("is required", where=where)
-    message = first["msg"].removeprefix("Value error, ")
-    got = "" if "got" in message else f", got {first['input']!r}"
-    return DefinitionError(f"{message[:1].lower()}{message[1:]}{got}", where=where)
+
+
+def _with_outputs(value: Any) -> Any:
+    """Put outputs in the places of tasks."""
+    if isinstance(value, Operator):
+        return value.output
+    if type(value) is dict:
+        return {key: _with_outputs(part) for key, part in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_with_outputs, value))
+    return value
 
 
 class Operator(BaseModel):
@@ -182,33 +145,73 @@ class Operator(BaseModel):
 
     #: Part of the fingerprint: raise it when the operator's code changes what it produces.
     revision: ClassVar[int] = 1
+    #: Whether others may see what stands in its fields, so that a secret must not.
+    shows_secrets: ClassVar[bool] = False
 
     task_id: str = Field(
         pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,199}$",
         description="Unique in the DAG: a letter, then letters, digits, - or _ (at most 200)",
     )
     retry: Retry | None = Field(default=None, description="How often and when to try again; default: the DAG's")
-    timeout: Annotated[timedelta, Field(gt=timedelta(0))] | None = Field(
+    timeout: Annotated[timedelta, Field(gt=timedelta(0)), SPAN] | None = Field(
         default=None, description="Longest time one try may take, in seconds or as a timedelta"
     )
     trigger_rule: TriggerRule = Field(default=TriggerRule.ALL_SUCCESS, description="When to start, by upstream states")
     priority: int = Field(default=0, description="Of two ready tasks the one with the higher priority starts first")
     slots: int = Field(default=1, ge=1, description="Processors that local work of this task holds at once")
-    cache: bool | timedelta | None = Field(default=None, description="Whether, or for how long, a result may be reused")
+    cache: bool | Duration | None = Field(default=None, description="Whether, or for how long, a result may be reused")
     idempotent: bool = Field(default=False, description="Running it again after a partial effect does no harm")
+    teardown_of: Setups = Field(
+        default=(),
+        description="The task, or tasks, that it cleans up after: if one of them was started, it runs when all its "
+        "upstreams have ended, whatever came of them",
+    )
 
     def __init__(self, /, **fields: Any) -> None:
-        original = _rendering.get()
-        source = original.source if original else calling_line()
+        source, params = calling_line(), self.param_fields()
+        given = {name: _with_outputs(value) if name in params else value for name, value in fields.items()}
+        values = {name: tuple(find(value)) for name, value in given.items()}
+        self._refuse(fields, values, source)
         try:
-            super().__init__(**fields)
+            super().__init__(**given)
         except ValidationError as error:
-            known = [info.alias or name for name, info in type(self).model_fields.items()]
-            raise definition_error(error, source=source, task_id=fields.get("task_id"), known=known) from None
+            raise definition_error(
+                error, source=source, task_id=fields.get("task_id"), known=names(type(self)), given=fields
+            ) from None
         object.__setattr__(self, "_source", source)
+        object.__setattr__(self, "_values", tuple(dict.fromkeys(value for found in values.values() for value in found)))
         dag = current_dag.get()
         if dag is not None:
             dag.add(self)
+
+    def _refuse(self, fields: Mapping[str, Any], values: Mapping[str, Sequence[RuntimeValue]], source: Source) -> None:
+        """Refuse what no single field's check can see."""
+        task_id = fields.get("task_id")
+        where = place(file=source.file, line=source.line, task=task_id if isinstance(task_id, str) else None)
+        params = self.param_fields()
+        for name in [name for name, found in values.items() if found and name not in params]:
+            hint = f"they may stand in {', '.join(sorted(params))}" if params else f"{type(self).__name__} takes none"
+            what = f"an output or a secret cannot stand here, got {values[name][0]!r}"
+            raise DefinitionError(what, where=f"{where}: field {name!r}", hint=hint, loc=(name,))
+        for name in [name for name, found in values.items() if any(isinstance(value, Secret) for value in found)]:
+            if self.shows_secrets:
+                what = "a secret cannot stand here, as whoever may see the job would see it"
+                hint = "use it in a @task, or pass its name and let the job look it up"
+                raise DefinitionError(what, where=f"{where}: field {name!r}", hint=hint, loc=(name,))
+        if fields.get("teardown_of") and "trigger_rule" in fields:
+            what = "a teardown has no trigger rule: it starts when all its upstreams have ended"
+            raise DefinitionError(
+                what, where=f"{where}: field 'trigger_rule'", hint="leave it out", loc=("trigger_rule",)
+            )
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _let_runtime_values_through(cls, value: Any, check: Callable[[Any], Any]) -> Any:
+        return value if isinstance(value, RuntimeValue) else check(value)
+
+    @field_serializer("*", mode="wrap")
+    def _write_runtime_values(self, value: Any, write: Callable[[Any], Any]) -> Any:
+        return written(value, write)
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -232,6 +235,22 @@ class Operator(BaseModel):
         source: Source = self.__dict__["_source"]
         return source
 
+    @property
+    def output(self) -> Any:
+        """What the task will return, for fields that are declared ``Param``; ``output["key"][0]`` is a part of it."""
+        return Output(self.task_id, task=self)
+
+    @property
+    def runtime_values(self) -> tuple[RuntimeValue, ...]:
+        """The values in its fields that are known only when it starts, each once."""
+        values: tuple[RuntimeValue, ...] = self.__dict__["_values"]
+        return values
+
+    @classmethod
+    def param_fields(cls) -> frozenset[str]:
+        """The names, as authors write them, of the fields that take outputs and secrets."""
+        return _param_names(cls)
+
     def rendered(self, ctx: Context) -> Self:
         """Return a copy, in no DAG, with every ``{{ }}`` in its fields replaced and all fields checked again.
 
@@ -240,11 +259,38 @@ class Operator(BaseModel):
         """
         from pydag_gcp.sql import render_value
 
-        given: dict[str, Any] = {}
+        def render(name: str, value: Any) -> Any:
+            where = place(file=self.source.file, line=self.source.line, task=self.task_id, field=name)
+            return render_value(value, ctx.variables, where=where)
+
+        return self._copy(render)
+
+    def resolved(self, ctx: Context) -> Self:
+        """Return a copy, in no DAG, with every runtime value replaced and all fields checked again.
+
+        Called on the rendered task, on a worker, once for each try. A task without runtime values returns itself.
+
+        Raises:
+            TaskError: A value is not there, or does not fit the field.
+        """
+        if not self.runtime_values:
+            return self
+        known = {value: value.resolve(ctx) for value in self.runtime_values}
+        try:
+            copy = self._copy(lambda _, value: replaced(value, known.__getitem__))
+        except DefinitionError as error:
+            nothing = ", ".join(repr(value.upstream) for value in known if value.upstream and known[value] is None)
+            hint = f"nothing came of {nothing}" if nothing and not error.hint else error.hint
+            raise TaskError(error.what, where=error.where, hint=hint) from None
+        object.__setattr__(copy, "__pydantic_private__", self.__pydantic_private__)
+        return copy
+
+    def _copy(self, change: Callable[[str, Any], Any]) -> Self:
+        """Construct it anew from what was given, changed by field name and value."""
+        given = {}
         for name in sorted(self.model_fields_set):
             field = type(self).model_fields[name].alias or name
-            where = place(file=self.source.file, line=self.source.line, task=self.task_id, field=field)
-            given[field] = render_value(getattr(self, name), ctx.variables, where=where)
+            given[field] = change(field, getattr(self, name))
         with _copying(self):
             return type(self)(**given)
 
@@ -257,6 +303,17 @@ class Operator(BaseModel):
             DefinitionError: It would fail for a reason that can be seen now.
         """
 
+    def fetch(self, ctx: Context) -> bool:
+        """Read what lies in the cloud and decides what the task does, and check it; tell whether there is any.
+
+        Called on the rendered task, once, when the run has reached its target and before anything runs.
+
+        Raises:
+            DefinitionError: It is not there, or is wrong.
+            google.api_core.exceptions.GoogleAPICallError: As the client raised it.
+        """
+        return False
+
     def reads(self, ctx: Context) -> frozenset[Resource] | None:
         """Name what the task reads; None if that is not known."""
         return None
@@ -268,6 +325,14 @@ class Operator(BaseModel):
     def uses(self, ctx: Context) -> frozenset[Resource] | None:
         """Name the services the task needs while it runs, such as its cluster."""
         return frozenset()
+
+    def replaces(self, ctx: Context) -> frozenset[Resource]:
+        """Name what of its writes the task replaces as a whole: nothing is left of what it held before."""
+        return frozenset()
+
+    def views(self, ctx: Context) -> Mapping[Table, frozenset[Resource]]:
+        """Name the views the task makes, and what each of them reads, as far as that is known."""
+        return {}
 
     def atomic(self, ctx: Context) -> bool:
         """Tell whether a failed try is known to have had no effect, so that trying again is safe."""
@@ -282,31 +347,10 @@ class Operator(BaseModel):
         """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Running:
-    """The job is not finished. ``detail`` is shown to who watches the run."""
-
-    detail: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """The job finished well."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failed:
-    """The job finished badly: it is over and changes nothing any more."""
-
-    reason: str
-    transient: bool = False
-
-
-Status = Running | Done | Failed
-
-
 class RemoteOperator(Operator):
     """An operator whose work is a job in the cloud. None of its methods waits for the job."""
+
+    shows_secrets: ClassVar[bool] = True
 
     @abstractmethod
     def submit(self, ctx: Context, job_id: str) -> dict[str, Json]:
@@ -352,23 +396,3 @@ def _dag_of(task: Operator) -> Owner:
         where = place(file=task.source.file, line=task.source.line, task=task.task_id)
         raise DefinitionError("is in no DAG", where=where, hint="construct it inside `with DAG(...)`")
     return owner
-
-
-def request_label(request: Mapping[str, Json]) -> str:
-    """Hash a request, without ids and labels, to the value of its ``pydag-request`` label (40 hex digits)."""
-    text = json.dumps(request, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:40]
-
-
-def remote_id(run_id: str, task_id: str, try_number: int) -> str:
-    """Derive the id of a try's remote job: it fits the limits of every service and never repeats."""
-    digest = hashlib.sha256(json.dumps([run_id, task_id, try_number]).encode()).hexdigest()
-    return f"pydag-{digest[:32]}"
-
-
-def label_value(text: str) -> str:
-    """Make a label value: lower-case, at most 63 of ``[a-z0-9_-]``.
-
-    https://cloud.google.com/resource-manager/docs/labels-overview#requirements
-    """
-    return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "-" for c in text.lower())[:63]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time
-from functools import lru_cache
+from functools import lru_cache, wraps
 from types import GeneratorType
 from typing import Any
 
@@ -19,8 +19,9 @@ from jinja2.runtime import Context, LoopContext
 
 from pydag_gcp.errors import DefinitionError, did_you_mean
 from pydag_gcp.googlesql import identifier, literal, table_path
-from pydag_gcp.jinja import Missing, Prepared, Sandbox, TemplateFault
+from pydag_gcp.jinja import EMIT, Missing, Prepared, Sandbox, TemplateFault
 from pydag_gcp.resources import Table
+from pydag_gcp.unresolved import Unresolved
 
 _CONSTANT = "pydag_constant"
 
@@ -81,6 +82,8 @@ def written(value: Any) -> Fragment:
         return value
     if isinstance(value, Table):
         return Fragment(table_path(value), is_name=True, tables=(value,))
+    if isinstance(value, Unresolved):
+        return Fragment("NULL")
     if isinstance(value, GeneratorType):
         value = list(value)
     parts = value if isinstance(value, (list, tuple)) else [value]
@@ -104,6 +107,9 @@ def _ident(value: Any) -> Fragment:
         return written(value)
     if isinstance(value, (list, tuple)):
         raise DefinitionError("| ident takes one name", hint="a list of names is written with | csv")
+    if isinstance(value, str) and "." in value:
+        # BigQuery splits `a.b` where a table is expected, which makes it a table of another dataset.
+        raise DefinitionError(f"{value!r} is more than one name", hint="pass a table as a Table, a path name by name")
     return Fragment(identifier(value), is_name=True)
 
 
@@ -136,6 +142,9 @@ class SqlSandbox(Sandbox):
         super().__init__()
         self.globals.clear()
         self.filters |= {"ident": _ident, "csv": _csv, "raw": _raw, _CONSTANT: Constant}
+        known = {name: _of_known(function) for name, function in self.filters.items() if name != EMIT}
+        self.filters |= known
+        self.tests = {name: _of_known(function) for name, function in self.tests.items()}
 
     def review(self, tree: nodes.Template) -> None:
         """See :meth:`Sandbox.review`."""
@@ -175,6 +184,19 @@ class SqlSandbox(Sandbox):
         if isinstance(left, (str, list, tuple)) or isinstance(right, (str, list, tuple)):
             raise TemplateFault(f"{operator!r} on text or lists is not allowed", hint=_INSTEAD)
         return super().call_binop(context, operator, left, right)
+
+
+def _of_known(function: Any) -> Any:
+    """Have a filter or a test refuse what is known only at run time."""
+
+    @wraps(function)  # and with it Jinja's marks of what the function wants to be given
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for argument in (*args, *kwargs.values()):
+            if isinstance(argument, Unresolved):
+                argument.refuse()
+        return function(*args, **kwargs)
+
+    return checked
 
 
 def _allowed(node: nodes.Node) -> None:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
-from pydag_gcp.dag import DAG
-from pydag_gcp.errors import DefinitionError
+from pydag_gcp import inference, races
+from pydag_gcp.branch import Branches
+from pydag_gcp.dag import DAG, topological
+from pydag_gcp.errors import DefinitionError, place
+from pydag_gcp.function import BranchTask
 from pydag_gcp.gcp import Clients
 from pydag_gcp.operator import Context, Operator
+from pydag_gcp.redaction import MASK
 from pydag_gcp.resources import Table
+from pydag_gcp.secret import Secret, Secrets
+from pydag_gcp.selection import select
 from pydag_gcp.settings import Settings
+from pydag_gcp.states import TriggerRule
+from pydag_gcp.store import Store
+from pydag_gcp.teardown import rules_of, teardowns_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +35,12 @@ class Plan:
 
     Attributes:
         run_id: The run's random id.
-        tasks: Task id -> the task with every template replaced.
+        tasks: Task id -> the task with every template replaced; only the tasks that the run takes.
+        upstream: Task id -> the tasks that it waits for: edges written, of outputs, of teardowns, and inferred.
         context: What every task may know; see :meth:`context_of`.
+        branches: What branches pick from.
+        recorded: Task id -> the output, recorded by an earlier run, of a task that this run does not take.
+        warnings: What the author should know, and what fails nothing.
     """
 
     dag: DAG
@@ -33,6 +49,19 @@ class Plan:
     tasks: Mapping[str, Operator]
     upstream: Mapping[str, tuple[str, ...]]
     context: Context
+    branches: Branches
+    recorded: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def teardowns(self) -> Mapping[str, tuple[str, ...]]:
+        """Teardown -> its setups, where the run takes one."""
+        return teardowns_of(self.tasks)
+
+    @cached_property
+    def rules(self) -> Mapping[str, TriggerRule]:
+        """Task id -> its trigger rule."""
+        return rules_of(self.tasks)
 
     @property
     def clients(self) -> Clients:
@@ -41,7 +70,13 @@ class Plan:
 
     def context_of(self, task_id: str, try_number: int = 0, log: logging.Logger | None = None) -> Context:
         """The context of one try of a task."""
-        return replace(self.context, task_id=task_id, try_number=try_number, log=log or self.context.log)
+        return replace(
+            self.context,
+            task_id=task_id,
+            try_number=try_number,
+            log=log or self.context.log,
+            downstream=self.branches.choices(task_id),
+        )
 
     def written_tables(self) -> frozenset[Table]:
         """Every table that a task is known to write."""
@@ -59,16 +94,83 @@ def plan(
     target: str | None = None,
     params: Mapping[str, Any] | None = None,
     logical_date: datetime | None = None,
+    only: Sequence[str] = (),
+    start_from: Sequence[str] = (),
 ) -> Plan:
-    """Plan a run; talks to nobody unless a file of the pipeline lies in a bucket.
+    """Plan a run; talks to nobody. What lies in a bucket is read when the run starts.
+
+    Args:
+        dag: The pipeline.
+        settings: Of its project.
+        target: Where the run goes; default: the setting.
+        params: Values over the DAG's defaults.
+        logical_date: Start of the data interval.
+        only: The tasks to run; default: all.
+        start_from: Tasks to run with all that is downstream of them.
 
     Raises:
-        DefinitionError: The graph, a field, a template, a file or a statement is wrong; names the place.
+        DefinitionError: The graph, a field, a template, a file or a statement is wrong, or two tasks race; names the
+            place. Or a task needs the output of one that is not run and was never.
         SettingsError: The target's settings contradict each other.
     """
     dag.check()
+    context = _context(dag, settings, target=target, params=params, logical_date=logical_date)
+    tasks = {task_id: _checked(task, replace(context, task_id=task_id)) for task_id, task in dag.tasks.items()}
+    branches = Branches(dag.upstream, teardowns_of(tasks))
+    upstream, warnings = _ordered(dag, tasks, context, branches)
+    chosen = select(tasks, upstream, lambda task_id: replace(context, task_id=task_id), only, start_from)
+    taken = {task_id: task for task_id, task in tasks.items() if task_id in chosen}
+    _check_secrets(taken, context.clients)
+    return Plan(
+        dag=dag,
+        settings=settings,
+        run_id=context.run_id,
+        tasks=taken,
+        upstream=restricted(upstream, chosen),
+        context=context,
+        branches=branches,
+        recorded=_recorded(taken, settings, dag_id=dag.dag_id, target=context.target.name),
+        warnings=warnings,
+    )
+
+
+def recheck(planned: Plan) -> tuple[str, ...]:
+    """Look for races again, now that what tasks have in buckets is known; return the warnings.
+
+    Raises:
+        DefinitionError: Two tasks race.
+    """
+    accesses = {task_id: races.access_of(task, planned.context_of(task_id)) for task_id, task in planned.tasks.items()}
+    return _raced(planned.tasks, accesses, planned.upstream, planned.branches)
+
+
+def new_run_id() -> str:
+    """A random id of 12 characters, in which none is mistaken for another."""
+    return "".join(secrets.choice("23456789abcdefghjkmnpqrstvwxyz") for _ in range(12))
+
+
+def restricted(upstream: Mapping[str, tuple[str, ...]], chosen: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Leave tasks out of a graph: what waited for one of these waits for what that one waited for."""
+    if len(chosen) == len(upstream):
+        return dict(upstream)
+    nearest: dict[str, dict[str, None]] = {}
+    for task_id in topological(upstream):
+        nearest[task_id] = {}
+        for other in upstream[task_id]:
+            nearest[task_id].update({other: None} if other in chosen else nearest[other])
+    return {task_id: tuple(nearest[task_id]) for task_id in upstream if task_id in chosen}
+
+
+def _context(
+    dag: DAG,
+    settings: Settings,
+    *,
+    target: str | None,
+    params: Mapping[str, Any] | None,
+    logical_date: datetime | None,
+) -> Context:
     start, end = dag.interval(logical_date)
-    context = Context(
+    return Context(
         dag_id=dag.dag_id,
         run_id=new_run_id(),
         task_id="",
@@ -79,19 +181,96 @@ def plan(
         params=dag.resolve_params(params),
         folder=dag.file.resolve().parent,
         project_folder=settings.project_folder,
-        clients=Clients(settings.target(target)),
+        clients=Clients(settings.target(target, written_for=dag.project)),
     )
-    tasks = {}
-    for task_id, task in dag.tasks.items():
-        own = replace(context, task_id=task_id)
-        rendered = task.rendered(own)
-        if rendered.task_id != task_id:
-            raise DefinitionError(f"task {task_id!r}: field 'task_id' cannot be a template")
-        rendered.check(own)
-        tasks[task_id] = rendered
-    return Plan(dag=dag, settings=settings, run_id=context.run_id, tasks=tasks, upstream=dag.upstream, context=context)
 
 
-def new_run_id() -> str:
-    """A random id of 12 characters, in which none is mistaken for another."""
-    return "".join(secrets.choice("23456789abcdefghjkmnpqrstvwxyz") for _ in range(12))
+def _checked(task: Operator, ctx: Context) -> Operator:
+    with _placed(task):
+        rendered = task.rendered(ctx)
+        if rendered.task_id != task.task_id:
+            raise DefinitionError("field 'task_id' cannot be a template")
+        rendered.check(ctx)
+        return rendered
+
+
+def _access(task: Operator, ctx: Context) -> races.Access:
+    with _placed(task):
+        return races.access_of(task, ctx)
+
+
+@contextlib.contextmanager
+def _placed(task: Operator) -> Iterator[None]:
+    """Say of which task an error is that names no place, as a table's cannot."""
+    try:
+        yield
+    except DefinitionError as error:
+        error.where = error.where or _place(task)
+        raise
+
+
+def _ordered(
+    dag: DAG, tasks: Mapping[str, Operator], context: Context, branches: Branches
+) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """Add the edges that are to be inferred, and make sure that what races is ordered; also return the warnings."""
+    accesses = {task_id: _access(task, replace(context, task_id=task_id)) for task_id, task in tasks.items()}
+    upstream = dag.upstream
+    if dag.infer:
+        rules, teardowns = rules_of(tasks), teardowns_of(tasks)
+        more = inference.infer(accesses, upstream, rules=rules, branches=_picks(tasks, branches), teardowns=teardowns)
+        upstream = {task_id: (*above, *more.get(task_id, ())) for task_id, above in upstream.items()}
+    return upstream, _raced(tasks, accesses, upstream, branches)
+
+
+def _raced(
+    tasks: Mapping[str, Operator],
+    accesses: Mapping[str, races.Access],
+    upstream: Mapping[str, tuple[str, ...]],
+    branches: Branches,
+) -> tuple[str, ...]:
+    return races.check(
+        accesses,
+        upstream,
+        rules=rules_of(tasks),
+        branches=_picks(tasks, branches),
+        teardowns=teardowns_of(tasks),
+        place_of=lambda task_id: _place(tasks[task_id]),
+    )
+
+
+def _picks(tasks: Mapping[str, Operator], branches: Branches) -> dict[str, dict[str, frozenset[str]]]:
+    return {task_id: branches.picks(task_id) for task_id, task in tasks.items() if isinstance(task, BranchTask)}
+
+
+def _check_secrets(tasks: Mapping[str, Operator], clients: Clients) -> None:
+    values = Secrets(clients)
+    for task in tasks.values():
+        for secret in [value for value in task.runtime_values if isinstance(value, Secret)]:
+            try:
+                values.check(secret.reference)
+            except DefinitionError as error:
+                raise DefinitionError(error.what, where=_place(task), hint=error.hint) from None
+
+
+def _recorded(tasks: Mapping[str, Operator], settings: Settings, *, dag_id: str, target: str) -> dict[str, Any]:
+    """Look up what earlier runs recorded of the tasks whose outputs are needed, but which are not run."""
+    needed = {
+        value.upstream: task
+        for task in tasks.values()
+        for value in task.runtime_values
+        if value.upstream is not None and value.upstream not in tasks
+    }
+    if not needed:
+        return {}
+    with Store(settings.store_url) as store:
+        rows = {task_id: store.last_result(dag_id, target, task_id) for task_id in needed}
+    for task_id, row in rows.items():
+        if row is None or MASK in row["result"]:
+            why = "never succeeded" if row is None else "returned a secret, which is not recorded"
+            what = f"needs the output of {task_id!r}, which is not in this run and {why} on target {target!r}"
+            raise DefinitionError(what, where=_place(needed[task_id]), hint=f"run it too: --from {task_id}")
+    return {task_id: json.loads(row["result"]) for task_id, row in rows.items() if row is not None}
+
+
+def _place(task: Operator) -> str:
+    return place(file=task.source.file, line=task.source.line, task=task.task_id)

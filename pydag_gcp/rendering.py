@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydag_gcp.errors import DefinitionError, did_you_mean
 from pydag_gcp.googlesql import Token, Unclosed, literal, one_type, tokens
 from pydag_gcp.resources import GCSObject, Table
+from pydag_gcp.unresolved import Unresolved
 
 if TYPE_CHECKING:
     from pydag_gcp.jinja import Piece, Prepared, Span
@@ -266,6 +267,8 @@ def _bindable(name: str, value: Any, place: str) -> Any:
 
     https://cloud.google.com/bigquery/docs/parameterized-queries
     """
+    if isinstance(value, Unresolved):
+        return value
     if isinstance(value, Table):
         hint = f"write {{{{ {name} }}}}"
         raise DefinitionError(f"@{name} is a table, which no query parameter can be", where=place, hint=hint)

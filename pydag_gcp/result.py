@@ -22,6 +22,7 @@ class TaskResult:
         error: Why it failed, in one line.
         started: When its first try began.
         ended: When it got its final state.
+        teardown: Whether it cleaned up after others: that it failed does not fail the run.
     """
 
     task_id: str
@@ -31,6 +32,7 @@ class TaskResult:
     error: str | None = None
     started: datetime | None = None
     ended: datetime | None = None
+    teardown: bool = False
 
     @property
     def seconds(self) -> float:
@@ -79,7 +81,7 @@ class RunResult:
         """
         if self.state is RunState.SUCCESS:
             return self
-        failed = [task for task in self.tasks.values() if task.state is TaskState.FAILED]
+        failed = [task for task in self.tasks.values() if task.state is TaskState.FAILED and not task.teardown]
         first = min(failed, key=lambda task: task.ended or self.ended, default=None)
         why = f": task {first.task_id!r}: {first.error}" if first else ""
         raise RunFailed(f"{self.state.value}{why}", where=f"run {self.run_id} of {self.dag_id!r}")

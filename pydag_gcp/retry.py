@@ -6,13 +6,15 @@ A policy is a value on the task (:class:`Retry`); which errors are transient is 
 
 from __future__ import annotations
 
-from datetime import timedelta
+import builtins
 from typing import Annotated, Any
 
 import tenacity
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from pydag_gcp.errors import TaskError
+from pydag_gcp.duration import Seconds
+from pydag_gcp.errors import TaskError, did_you_mean
+from pydag_gcp.model import Model
 
 # HTTP: https://cloud.google.com/storage/docs/retry-strategy and https://cloud.google.com/bigquery/docs/error-messages
 _HTTP = frozenset({408, 429, 500, 502, 503, 504})
@@ -61,26 +63,35 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, (*lost, *garbled, TimeoutError))
 
 
-def _seconds(value: Any) -> Any:
-    return value.total_seconds() if isinstance(value, timedelta) else value
+def _error(value: Any) -> Any:
+    """Accept the name of an error: Python's own, or one of Google's clients, such as ServiceUnavailable."""
+    if not isinstance(value, str):
+        return value
+    from google.api_core import exceptions
+
+    for module in (builtins, exceptions):
+        found = getattr(module, value, None)
+        if isinstance(found, type) and issubclass(found, Exception):
+            return found
+    known = [name for module in (builtins, exceptions) for name in vars(module) if name[:1].isupper()]
+    hint = did_you_mean(value, known) or "name one of Python's errors, or of google.api_core.exceptions"
+    raise ValueError(f"no error {value!r}; {hint}")
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
+ErrorType = Annotated[type[BaseException], BeforeValidator(_error), WithJsonSchema({"type": "string"})]
 
 
-class Retry(BaseModel):
+class Retry(Model):
     """A retry policy: exponential waits with jitter, on tenacity's strategies.
 
     ``Retry(attempts=3, wait=2)`` tries at most three times, about 2 s and 4 s apart.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
     attempts: int = Field(default=3, ge=1, le=1000, description="Tries in all, the first one counted")
     wait: Seconds = Field(default=1.0, description="Seconds before the second try; doubles with each further one")
     max_wait: Seconds = Field(default=60.0, description="Longest wait, in seconds")
     jitter: Seconds = Field(default=1.0, description="Up to so many random seconds are added to each wait")
-    on: tuple[type[BaseException], ...] | None = Field(
+    on: tuple[ErrorType, ...] | None = Field(
         default=None, description="Errors worth another try; default: transient ones for remote work, any for local"
     )
 

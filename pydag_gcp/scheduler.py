@@ -3,18 +3,22 @@
 The caller asks :meth:`Scheduler.ready`, says :meth:`Scheduler.start` and :meth:`Scheduler.finish`, until
 :meth:`Scheduler.done`. A task is ready the moment its trigger rule is met; there are no waves. Given the same calls in
 the same order the answers are the same. Every edge is looked at once: a whole run is O((tasks + edges) log tasks).
+
+A teardown has no trigger rule: once all its upstreams have ended it starts if one of its setups was started, and is
+skipped if none was. Cancelling leaves these alone.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydag_gcp.states import TaskState, TriggerRule
 
 _GOOD = frozenset({TaskState.SUCCESS, TaskState.CACHED})
 _BAD = frozenset({TaskState.FAILED, TaskState.UPSTREAM_FAILED, TaskState.CANCELLED})
+_WAITING = frozenset({TaskState.SCHEDULED, TaskState.QUEUED})
 
 
 @dataclass(slots=True)
@@ -27,6 +31,9 @@ class _Node:
     good: int = 0
     bad: int = 0
     skipped: int = 0
+    setups: tuple[_Node, ...] = ()
+    started: bool = False
+    doom: TaskState | None = None
 
     def count(self, upstream: TaskState) -> None:
         self.good += upstream in _GOOD
@@ -38,18 +45,42 @@ class _Node:
         """Whether every upstream has."""
         return self.good + self.bad + self.skipped == self.total
 
+    @property
+    def has_work(self) -> bool:
+        """Whether it is a teardown of something that was started."""
+        return any(setup.started for setup in self.setups)
+
+    def never_start(self, doom: TaskState) -> None:
+        """Let it end so once all its upstreams have ended; what follows from it must not start earlier."""
+        if self.state in _WAITING and self.doom is None:
+            self.state, self.doom = TaskState.SCHEDULED, doom
+
     def verdict(self) -> TaskState | None:
-        """QUEUED: start it; UPSTREAM_FAILED, SKIPPED: it never will; None: not decided yet."""
+        """QUEUED: start it; UPSTREAM_FAILED, SKIPPED, CANCELLED: it never will; None: not decided yet."""
+        if self.doom is not None:
+            return self.doom if self.ended else None
+        if self.setups:
+            return _teardown(self)
         if self.total == 0 or self.rule is TriggerRule.ALWAYS:
             return TaskState.QUEUED
         return _RULES[self.rule](self)
 
 
+def _teardown(node: _Node) -> TaskState | None:
+    if not node.ended:
+        return None
+    return TaskState.QUEUED if node.has_work else TaskState.SKIPPED
+
+
+# The rules that wait for all upstreams wait also when the verdict is clear: whether another fails must not depend on
+# which ends first, and what comes after must not start while an upstream of an upstream still runs.
+
+
 def _all_success(node: _Node) -> TaskState | None:
+    if not node.ended:
+        return None
     if node.bad:
         return TaskState.UPSTREAM_FAILED
-    if not node.ended:  # even if one was skipped: whether another fails must not depend on which ends first
-        return None
     return TaskState.SKIPPED if node.skipped else TaskState.QUEUED
 
 
@@ -72,9 +103,9 @@ def _one_failed(node: _Node) -> TaskState | None:
 
 
 def _none_failed(node: _Node) -> TaskState | None:
-    if node.bad:
-        return TaskState.UPSTREAM_FAILED
-    return TaskState.QUEUED if node.ended else None
+    if not node.ended:
+        return None
+    return TaskState.UPSTREAM_FAILED if node.bad else TaskState.QUEUED
 
 
 def _none_failed_min_one_success(node: _Node) -> TaskState | None:
@@ -83,7 +114,7 @@ def _none_failed_min_one_success(node: _Node) -> TaskState | None:
     return _none_failed(node)
 
 
-# Airflow decides these the same way: airflow/ti_deps/deps/trigger_rule_dep.py
+# Airflow comes to the same states: airflow/ti_deps/deps/trigger_rule_dep.py
 _RULES = {
     TriggerRule.ALL_SUCCESS: _all_success,
     TriggerRule.ALL_DONE: _all_done,
@@ -101,9 +132,10 @@ class Scheduler:
         upstream: Task id -> ids of its upstreams, acyclic; its order breaks ties.
         rules: Trigger rules other than ``all_success``.
         priority: Of two ready tasks the one with the higher priority comes first; default 0.
+        teardowns: Teardown -> the setups that it cleans up after, at least one.
 
     Raises:
-        KeyError: An upstream is no task.
+        KeyError: An upstream or a setup is no task.
     """
 
     def __init__(
@@ -112,6 +144,7 @@ class Scheduler:
         *,
         rules: Mapping[str, TriggerRule] | None = None,
         priority: Mapping[str, float] | None = None,
+        teardowns: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         rules, priority = rules or {}, priority or {}
         self._nodes: dict[str, _Node] = {}
@@ -122,6 +155,8 @@ class Scheduler:
         for task_id, above in edges.items():
             for other in above:
                 self._nodes[other].downstream.append(task_id)
+        for task_id, setups in (teardowns or {}).items():
+            self._nodes[task_id].setups = tuple(self._nodes[setup] for setup in setups)
         self._ready: list[tuple[tuple[float, int], str]] = []
         self._unfinished = len(self._nodes)
         for task_id, node in self._nodes.items():
@@ -144,6 +179,7 @@ class Scheduler:
         if node.state is not TaskState.QUEUED:
             raise ValueError(f"task {task_id!r} is {node.state.value}, not ready")
         node.state = TaskState.RUNNING
+        node.started = True
 
     def again(self, task_id: str) -> None:
         """Say that a started task wants to be started once more; it is ready at once.
@@ -155,29 +191,44 @@ class Scheduler:
             raise ValueError(f"task {task_id!r} is {self._nodes[task_id].state.value}, not started")
         self._queue(task_id)
 
-    def finish(self, task_id: str, state: TaskState) -> list[tuple[str, TaskState]]:
+    def finish(self, task_id: str, state: TaskState, skip: Iterable[str] = ()) -> list[tuple[str, TaskState]]:
         """Say how a task ended; return the tasks that end with it because they never start, in order.
+
+        Args:
+            task_id: The task.
+            state: Its final state.
+            skip: Tasks that end as ``skipped`` once their upstreams have ended, whatever their trigger rule, unless
+                they were started: what comes after must not start while an upstream of theirs still runs.
 
         Raises:
             ValueError: ``state`` is not final, or the task has ended already.
         """
         if not state.final or self._nodes[task_id].state.final:
             raise ValueError(f"task {task_id!r}: {self._nodes[task_id].state.value} -> {state.value}")
-        ended = [(task_id, state)]
-        for name, outcome in ended:  # grows while we go
-            self._nodes[name].state = outcome
-            self._unfinished -= 1
-            for below in self._nodes[name].downstream:
-                self._propagate(below, outcome, ended)
+        for name in skip:
+            self._nodes[name].never_start(TaskState.SKIPPED)
+        ended: list[tuple[str, TaskState]] = []
+        self._end(task_id, state, ended)
+        self._spread(ended)
         return ended[1:]
 
-    def cancel(self) -> list[str]:
-        """End every task that has not been started as ``cancelled``; return them, in order."""
-        waiting = [name for name, node in self._nodes.items() if node.state in (TaskState.SCHEDULED, TaskState.QUEUED)]
-        for name in waiting:
-            self._nodes[name].state = TaskState.CANCELLED
-        self._unfinished -= len(waiting)
-        return waiting
+    def cancel(self) -> list[tuple[str, TaskState]]:
+        """Let no task start any more, except the teardowns of what was started.
+
+        The others end as ``cancelled``, each once its upstreams have ended: a teardown comes after all of these.
+
+        Returns:
+            The tasks that end at once, in order.
+        """
+        doomed = {n: node for n, node in self._nodes.items() if node.state in _WAITING and not node.has_work}
+        for node in doomed.values():
+            node.never_start(TaskState.CANCELLED)
+        ended: list[tuple[str, TaskState]] = []
+        for name, node in doomed.items():
+            if node.ended and (verdict := node.verdict()) is not None:
+                self._end(name, verdict, ended)
+        self._spread(ended)
+        return ended
 
     def done(self) -> bool:
         """Tell whether every task has ended."""
@@ -188,6 +239,12 @@ class Scheduler:
         node.state = TaskState.QUEUED
         heapq.heappush(self._ready, (node.rank, task_id))
 
+    def _spread(self, ended: list[tuple[str, TaskState]]) -> None:
+        for name, outcome in ended:  # grows while we go
+            self._unfinished -= 1
+            for below in self._nodes[name].downstream:
+                self._propagate(below, outcome, ended)
+
     def _propagate(self, task_id: str, outcome: TaskState, ended: list[tuple[str, TaskState]]) -> None:
         node = self._nodes[task_id]
         node.count(outcome)
@@ -197,5 +254,8 @@ class Scheduler:
         if verdict is TaskState.QUEUED:
             self._queue(task_id)
         elif verdict is not None:
-            node.state = verdict  # so that a second upstream does not end it twice
-            ended.append((task_id, verdict))
+            self._end(task_id, verdict, ended)
+
+    def _end(self, task_id: str, state: TaskState, ended: list[tuple[str, TaskState]]) -> None:
+        self._nodes[task_id].state = state  # at once, so that a second upstream does not end it twice
+        ended.append((task_id, state))

@@ -62,11 +62,18 @@ def load_template(
         return Template(text=_decoded(_download(sql, clients, where), sql, where), file=sql)
     folders = [folder, project_folder / "sql"]
     for file in dict.fromkeys(place / sql for place in folders):
-        if file.is_file():
+        if _is_file(file):
             return Template(text=_decoded(file.read_bytes(), shown(file), where), file=file)
     there = {file.name for place in folders for file in place.glob("*.sql")}
     places = " and ".join(shown(place / sql) for place in folders)
     raise DefinitionError(f"no SQL file {sql!r}", where=where, hint=did_you_mean(sql, there) or f"looked for {places}")
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # for instance, its name is too long
+        return False
 
 
 def _download(uri: str, clients: Clients | None, where: str | None) -> bytes:

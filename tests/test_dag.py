@@ -139,3 +139,49 @@ def test_topological_order_respects_every_edge(edges: list[tuple[int, int]]) -> 
     order = topological(upstream)
     assert sorted(order) == sorted(upstream)
     assert all(order.index(above) < order.index(name) for name, many in upstream.items() for above in many)
+
+
+# teardowns ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_teardown_waits_for_its_setups_by_task_or_by_id() -> None:
+    with DAG("d") as dag:
+        one, two = Nothing(task_id="one"), Nothing(task_id="two")
+        Nothing(task_id="clean_one", teardown_of=one)
+        Nothing(task_id="clean_both", teardown_of=[one, "two"])
+    dag.check()
+    assert dag.tasks["clean_both"].teardown_of == ("one", "two")
+    assert dag.upstream == {"one": (), "two": (), "clean_one": ("one",), "clean_both": ("one", "two")}
+    assert two.teardown_of == ()
+
+
+WRONG_TEARDOWNS: list[tuple[dict[str, object], str]] = [
+    ({"teardown_of": "setpu"}, r"task 'bad': no task 'setpu' in the DAG to wait for; did you mean 'setup'\?"),
+    ({"teardown_of": "clean"}, r"task 'bad': cannot clean up after 'clean', which is a teardown itself; write it down"),
+    ({"teardown_of": "bad"}, r"task 'bad': cannot clean up after 'bad', which is a teardown itself"),
+    ({"teardown_of": 3}, r"task 'bad': field 'teardown_of.*': |no task '3'"),
+    ({"teardown_of": "setup", "trigger_rule": "all_done"}, r"task 'bad': field 'trigger_rule': a teardown has no trig"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), WRONG_TEARDOWNS)
+def test_a_teardown_of_nothing_is_told(fields: dict[str, object], message: str) -> None:
+    def define() -> None:
+        with DAG("d") as dag:
+            Nothing(task_id="clean", teardown_of=Nothing(task_id="setup"))
+            Nothing(task_id="bad", **fields)
+        dag.check()
+
+    with pytest.raises(DefinitionError, match=message):
+        define()
+
+
+def test_free_ids_count_on() -> None:
+    with DAG("d") as dag:
+        Nothing(task_id="load__2")
+        assert [Nothing(task_id=dag.free_id("load")).task_id for _ in range(4)] == [
+            "load",
+            "load__1",
+            "load__3",
+            "load__4",
+        ]

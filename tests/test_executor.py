@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,15 +17,17 @@ import pytest
 from google.api_core.exceptions import BadRequest, ServiceUnavailable
 
 from pydag_gcp.dag import DAG
-from pydag_gcp.errors import NotYet, TargetUnreachable, TaskError
+from pydag_gcp.errors import DefinitionError, NotYet, RunFailed, TargetUnreachable, TaskError
 from pydag_gcp.events import Event, RunEnded, RunStarted, RunWarned, TaskChanged
 from pydag_gcp.executor import execute
+from pydag_gcp.function import task
 from pydag_gcp.gcp import Clients
 from pydag_gcp.operator import Context, Done, Failed, Operator, RemoteOperator, Running, Status
 from pydag_gcp.planner import plan
 from pydag_gcp.resources import Table
 from pydag_gcp.result import RunResult
 from pydag_gcp.retry import Retry
+from pydag_gcp.runtime_value import Param, RuntimeValue
 from pydag_gcp.settings import load
 from pydag_gcp.states import RunState, TaskState, TriggerRule
 
@@ -407,12 +410,12 @@ def test_a_job_that_cannot_be_followed_fails_the_task_and_starts_no_second_one(s
 # signals -----------------------------------------------------------------------------------------------------------
 
 
-def send(number: int, when: TaskState) -> Callable[[Event], None]:
+def send(number: int, when: TaskState, *, of: str | None = None) -> Callable[[Event], None]:
     """Send this process a signal when a task first reaches a state."""
     sent: list[Event] = []
 
     def listener(event: Event) -> None:
-        if isinstance(event, TaskChanged) and event.state is when and not sent:
+        if isinstance(event, TaskChanged) and event.state is when and of in (None, event.task_id) and not sent:
             sent.append(event)
             os.kill(os.getpid(), number)
 
@@ -671,3 +674,233 @@ def test_the_end_of_a_try_and_of_its_task_are_one(service: Service) -> None:
         Call(task_id="t")
     run(dag, look)
     assert seen == [("success", "success")]
+
+
+# teardowns ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_teardown_runs_after_a_failure_with_its_own_retries_and_masks_nothing(service: Service) -> None:
+    lost = Failed(reason="worker lost", transient=True)
+    with DAG("cleaned", retry=FAST) as dag:
+        setup = Job(task_id="setup")
+        work = Call(task_id="work", function=fail(9, ValueError("bad row")))
+        clean = Job(task_id="clean", teardown_of=setup, outcomes=(lost, lost))
+        setup >> work >> clean
+    result = run(dag)
+    assert {name: task.state.value for name, task in result.tasks.items()} == {
+        "setup": "success",
+        "work": "failed",
+        "clean": "success",
+    }
+    assert result.tasks["clean"].tries == 3
+    assert result.state is RunState.FAILED
+
+
+def test_a_teardown_that_fails_is_told_and_fails_nothing() -> None:
+    told: list[Event] = []
+    with DAG("unclean") as dag:
+        setup = Call(task_id="setup")
+        setup >> Call(task_id="work")
+        Call(task_id="clean", teardown_of=setup, function=fail(9, TaskError("is locked")))
+    result = run(dag, told.append)
+    assert result.raise_for_state().tasks["clean"].state is TaskState.FAILED
+    warnings = [(event.task_id, event.message) for event in told if isinstance(event, RunWarned) and event.task_id]
+    assert warnings == [("clean", "teardown 'clean' failed, which does not fail the run: is locked")]
+
+
+def test_what_failed_is_not_hidden_behind_a_teardown_that_failed_before() -> None:
+    with DAG("both") as dag:
+        setup = Call(task_id="setup")
+        clean = Call(task_id="clean", teardown_of=setup, function=fail(9, TaskError("is locked")))
+        clean >> Call(task_id="work", trigger_rule=TriggerRule.ALL_DONE, function=fail(9, TaskError("bad row")))
+    with pytest.raises(RunFailed, match="failed: task 'work': bad row"):
+        run(dag).raise_for_state()
+
+
+def test_ctrl_c_cancels_the_jobs_and_then_runs_the_teardowns_of_what_was_started(service: Service) -> None:
+    order: list[str] = []
+
+    def listener(event: Event) -> None:
+        if isinstance(event, TaskChanged) and event.state.final:
+            order.append(f"{event.task_id} {event.state.value}")
+
+    with DAG("interrupted") as dag:
+        setup, other = Job(task_id="setup"), Job(task_id="other")
+        work = Job(task_id="work", seconds=60, outcomes=())
+        never = Job(task_id="never")
+        setup >> work >> never
+        work >> other
+        never >> Job(task_id="clean", teardown_of=[setup])
+        Job(task_id="clean_other", teardown_of=other)
+    interrupt = send(signal.SIGINT, TaskState.DEFERRED, of="work")
+    result = run(dag, listener, interrupt)
+    assert result.state is RunState.CANCELLED
+    assert order[0] == "setup success"
+    assert order.index("work cancelled") < order.index("clean success") == len(order) - 1
+    assert set(order[1:-1]) == {"work cancelled", "never cancelled", "other cancelled", "clean_other cancelled"}
+    assert len(service.cancelled) == 1
+
+
+def test_ctrl_c_leaves_a_teardown_that_is_running_alone(service: Service) -> None:
+    with DAG("cleaning", retry=FAST) as dag:
+        lost = Failed(reason="worker lost", transient=True)
+        Job(task_id="clean", teardown_of=Call(task_id="setup"), seconds=0.2, outcomes=(lost,))
+    result = run(dag, send(signal.SIGINT, TaskState.DEFERRED, of="clean"))
+    assert result.state is RunState.CANCELLED
+    assert (result.tasks["clean"].state, result.tasks["clean"].tries) == (TaskState.SUCCESS, 2)
+    assert not service.cancelled
+
+
+def test_ctrl_c_leaves_a_teardown_that_waits_for_its_next_try_alone() -> None:
+    with DAG("cleaning", retry=Retry(attempts=2, wait=0.1, jitter=0)) as dag:
+        Call(task_id="clean", teardown_of=Call(task_id="setup"), function=fail(1, OSError("busy")))
+    result = run(dag, send(signal.SIGINT, TaskState.UP_FOR_RETRY, of="clean"))
+    assert result.tasks["clean"].state is TaskState.SUCCESS
+
+
+def test_a_second_ctrl_c_does_not_wait_for_teardowns(service: Service) -> None:
+    with DAG("impatient") as dag:
+        setup = Job(task_id="setup")
+        setup >> Job(task_id="work", seconds=60) >> Job(task_id="clean", teardown_of=setup, seconds=60)
+    first, second = (send(signal.SIGINT, TaskState.DEFERRED, of=name) for name in ("work", "clean"))
+    result = run(dag, first, second)
+    assert result.state is RunState.INTERRUPTED
+    assert result.tasks["work"].state is TaskState.CANCELLED
+    assert result.tasks["clean"].state is TaskState.DEFERRED
+    assert len(service.cancelled) == 1
+
+
+def test_a_function_that_does_not_return_keeps_no_teardown_from_the_only_processor() -> None:
+    release = threading.Event()
+    with DAG("stuck") as dag:
+        setup = Call(task_id="setup")
+        work = Call(task_id="work", function=lambda _: release.wait(20))
+        setup >> work >> Call(task_id="clean", teardown_of=setup, function=lambda _: release.is_set())
+    result = run(dag, send(signal.SIGINT, TaskState.RUNNING, of="work"), processors=1)
+    release.set()
+    assert result.tasks["work"].state is TaskState.CANCELLED
+    assert result.tasks["clean"].result is False
+
+
+# values known at run time ------------------------------------------------------------------------------------------
+
+
+class Sized(Job):
+    """A job whose size may be known at run time only."""
+
+    size: Param[int] = 0
+
+    def submit(self, ctx: Context, job_id: str) -> dict[str, Any]:
+        return {**super().submit(ctx, job_id), "size": self.size}
+
+    def result(self, ctx: Context, handle: Mapping[str, Any]) -> Any:
+        return {"size": self.size, "handle": handle["size"]}
+
+
+def test_a_job_is_submitted_with_what_its_upstream_returned(service: Service) -> None:
+    with DAG("passed_on") as dag:
+        count = Call(task_id="count", function=lambda _: {"rows": [3, "4"]})
+        Sized(task_id="job", size=count.output["rows"][1])
+    assert run(dag).tasks["job"].result == {"size": 4, "handle": 4}
+    (definition,) = [json.loads(row[0]) for row in rows("SELECT definition FROM runs")]
+    assert definition["tasks"]["job"]["size"] == {"output": "count.rows.1"}
+    assert definition["upstream"]["job"] == ["count"]
+
+
+@pytest.mark.parametrize(("returned", "said"), [("many", "got 'many'"), (None, "nothing came of 'count'")])
+def test_a_value_that_does_not_fit_sends_nothing_and_is_not_tried_again(
+    service: Service, returned: Any, said: str
+) -> None:
+    with DAG("misfit", retry=FAST) as dag:
+        Sized(task_id="job", size=Call(task_id="count", function=lambda _: returned))
+    result = run(dag)
+    assert "task 'job': field 'size': input should be a valid integer" in str(result.tasks["job"].error)
+    assert said in str(result.tasks["job"].error)
+    assert (result.tasks["job"].tries, service.submits) == (1, [])
+
+
+@dataclass(frozen=True)
+class Flaky(RuntimeValue):
+    """A value that is looked up over a line that breaks now and then."""
+
+    lookups: ClassVar[list[int]] = []
+
+    def resolve(self, ctx: Context) -> int:
+        self.lookups.append(ctx.try_number)
+        if len(self.lookups) < 3:
+            raise ConnectionResetError("reset")
+        return len(self.lookups)
+
+    def to_json(self) -> dict[str, str]:
+        return {"secret": "flaky"}
+
+
+def test_a_value_that_cannot_be_looked_up_now_is_looked_up_later_and_once_for_all_sends(service: Service) -> None:
+    # Given a value that comes with the third lookup, and a submit whose answer is lost
+    Flaky.lookups.clear()
+    service.faults = [ServiceUnavailable("503")]
+    with DAG("flaky") as dag:
+        Sized(task_id="job", size=Flaky())
+    result = run(dag)
+    # Then it was one try, and what was sent again is the same
+    assert result.tasks["job"].result == {"size": 3, "handle": 3}
+    assert (result.tasks["job"].tries, Flaky.lookups) == (1, [1, 1, 1])
+    assert len(service.submits) == 2
+    assert len(service.jobs) == 1
+
+
+def test_each_try_looks_its_values_up_anew(service: Service) -> None:
+    Flaky.lookups[:] = [0, 0]
+    with DAG("anew", retry=FAST) as dag:
+        Sized(task_id="job", size=Flaky(), outcomes=(Failed(reason="lost", transient=True),))
+    assert run(dag).tasks["job"].result == {"size": 4, "handle": 4}
+
+
+def test_a_python_task_that_timed_out_is_not_run_twice_at_once() -> None:
+    inside = threading.Lock()
+
+    @task(timeout=0.1, retry=FAST)
+    def slow(context: Context) -> int:
+        assert inside.acquire(blocking=False), "two tries of one task at once"
+        time.sleep(0.3 if context.try_number == 1 else 0)
+        inside.release()
+        return context.try_number
+
+    with DAG("late") as dag:
+        slow()
+    assert run(dag, processors=4).tasks["slow"].result == 2
+
+
+# only a part -------------------------------------------------------------------------------------------------------
+
+
+def part(dag: DAG, **chosen: list[str]) -> RunResult:
+    return execute(plan(dag, load(Path.cwd()), **chosen))  # type: ignore[arg-type]
+
+
+def test_a_part_of_a_dag_takes_recorded_outputs_for_those_of_tasks_that_it_leaves_out() -> None:
+    with DAG("parts") as dag:
+        count = Call(task_id="count", function=lambda _: {"rows": 7})
+        take = task(task_id="take")(lambda rows: rows)(count.output["rows"])
+        take >> Call(task_id="after")
+    with pytest.raises(DefinitionError, match=r"task 'take': needs the output of 'count', .* never succeeded .*--from"):
+        part(dag, only=["take"])
+    run(dag)
+    result = part(dag, only=["take"])
+    assert (result.state, list(result.tasks), result.tasks["take"].result) == (RunState.SUCCESS, ["take"], 7)
+    assert list(part(dag, start_from=["take"]).tasks) == ["take", "after"]
+
+
+def test_a_branch_may_pick_what_a_run_leaves_out() -> None:
+    with DAG("parts") as dag:
+        branch = task.branch(task_id="branch")(lambda: ["b"])()
+        branch >> [Call(task_id="a"), Call(task_id="b")]
+    result = part(dag, only=["branch", "a"])
+    assert {name: done.state.value for name, done in result.tasks.items()} == {"branch": "success", "a": "skipped"}
+
+
+def test_a_teardown_alone_runs_like_any_other_task() -> None:
+    with DAG("parts") as dag:
+        Call(task_id="clean", teardown_of=Call(task_id="setup"), function=fail(1, TaskError("is locked")))
+    result = part(dag, only=["clean"])
+    assert (result.state, result.tasks["clean"].error) == (RunState.FAILED, "is locked")

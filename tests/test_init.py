@@ -21,8 +21,8 @@ def loaded_after(statement: str) -> set[str]:
 
 def test_the_exported_names() -> None:
     assert set(pydag_gcp.__all__) == {
-        "DAG", "Cluster", "Context", "Done", "Failed", "GCSObject", "Operator", "RemoteOperator", "Retry", "RunResult",
-        "Running", "Table", "__version__",
+        "DAG", "Cluster", "Context", "Done", "Failed", "GCSObject", "Operator", "Param", "RemoteOperator", "Retry",
+        "RunResult", "Running", "Secret", "Table", "__version__", "task",
     }  # fmt: skip
 
 

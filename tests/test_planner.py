@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pydag_gcp.dag import DAG
 from pydag_gcp.errors import DefinitionError
+from pydag_gcp.function import task
 from pydag_gcp.operator import Context, Operator
-from pydag_gcp.planner import Plan, new_run_id, plan
+from pydag_gcp.planner import Plan, new_run_id, plan, restricted
+from pydag_gcp.redaction import MASK
 from pydag_gcp.resources import Resource, Table
+from pydag_gcp.runtime_value import Param
+from pydag_gcp.secret import Secret
 from pydag_gcp.settings import load
+from pydag_gcp.states import TaskState
+from pydag_gcp.store import Store
+from tests.test_scheduler import dags
 
 DAY = datetime(2026, 2, 3, tzinfo=UTC)
 
@@ -106,3 +116,117 @@ def test_a_number_may_be_rendered_where_text_is_wanted(project: Path) -> None:
     task = planned(dag).tasks["write"]
     assert isinstance(task, Write)
     assert task.text == "2022"
+
+
+# order, races, parts -----------------------------------------------------------------------------------------------
+
+
+class Touch(Operator):
+    """A task that says what it touches, and takes a value."""
+
+    table: Table | None = None
+    value: Param[Any] = None
+
+    def reads(self, ctx: Context) -> frozenset[Resource]:
+        return frozenset()
+
+    def writes(self, ctx: Context) -> frozenset[Resource]:
+        return frozenset({self.table} if self.table else ())
+
+    def execute(self, ctx: Context) -> Any:
+        return None
+
+
+def test_two_tasks_that_race_are_refused_unless_an_edge_is_inferred(project: Path) -> None:
+    for infer in (False, True):
+        with DAG("racing", infer=infer) as dag:
+            Touch(task_id="one", table=Table("d.t"))
+            Touch(task_id="two", table=Table("d.t"))
+        if infer:
+            assert planned(dag).upstream == {"one": (), "two": ("one",)}
+        else:
+            with pytest.raises(DefinitionError, match=r"'one'.*'two'"):
+                planned(dag)
+
+
+def test_unordered_tasks_that_nothing_is_known_of_are_a_warning(project: Path) -> None:
+    with DAG("opaque") as dag:
+        task(task_id="one")(lambda: None)()
+        task(task_id="two")(lambda: None)()
+    (warning,) = planned(dag).warnings
+    assert "'one', 'two'" in warning
+
+
+def test_a_part_keeps_the_order_of_what_it_takes(project: Path) -> None:
+    # Given a -> b -> c, and d, which waits for b and for c
+    with DAG("parts") as dag:
+        a, b, c, d = (Touch(task_id=name) for name in "abcd")
+        a >> b >> c >> d
+        b >> d
+    # Then without b and c, d still waits for a
+    assert planned(dag, only=["a", "d"]).upstream == {"a": (), "d": ("a",)}
+    assert planned(dag, start_from=["c"]).upstream == {"c": (), "d": ("c",)}
+
+
+@given(dags(), st.data())
+def test_a_part_is_ordered_as_the_whole_is(upstream: dict[str, list[str]], data: st.DataObject) -> None:
+    chosen = data.draw(st.sets(st.sampled_from(sorted(upstream)))) if upstream else set()
+    part = restricted({name: tuple(above) for name, above in upstream.items()}, chosen)
+    assert part.keys() == chosen
+    for name in chosen:
+        above = {other for other in chosen if other != name and name in reached(upstream, {other})}
+        assert {other for other in chosen if other != name and name in reached(part, {other})} == above
+
+
+def reached(upstream: Mapping[str, Sequence[str]], starts: set[str]) -> set[str]:
+    """Everything downstream of some tasks, with these."""
+    found, grew = set(starts), True
+    while grew:
+        more = {name for name, above in upstream.items() if found & set(above)} - found
+        grew, found = bool(more), found | more
+    return found
+
+
+def test_an_unknown_task_is_named_with_the_closest_one(project: Path) -> None:
+    with DAG("parts") as dag:
+        Touch(task_id="extract")
+    with pytest.raises(DefinitionError, match="no task 'extrakt' in the DAG; did you mean 'extract'"):
+        planned(dag, only=["extrakt"])
+
+
+def record(dag: DAG, result: Any) -> None:
+    """Have an earlier run of a DAG come to a result."""
+    loaded, moment = load(Path.cwd()), datetime.now(UTC)
+    with Store(loaded.store_url) as store:
+        facts: dict[str, Any] = {"dag_id": dag.dag_id, "target": "local", "pid": 1, "host": "h", "definition": {}}
+        store.start_run(run_id="earlier", logical_date=moment, at=moment, **facts)
+        store.end_task("earlier", "count", TaskState.SUCCESS, result=result, at=moment)
+
+
+def test_a_recorded_output_stands_in_for_a_task_that_is_left_out(project: Path) -> None:
+    with DAG("parts") as dag:
+        Touch(task_id="take", value=Touch(task_id="count"))
+    with pytest.raises(DefinitionError, match=r"task 'take': needs the output of 'count', .*never succeeded on target"):
+        planned(dag, only=["take"])
+    record(dag, {"rows": 7})
+    assert planned(dag, only=["take"]).recorded == {"count": {"rows": 7}}
+    assert planned(dag).recorded == {}
+
+
+def test_a_recorded_output_that_held_a_secret_is_not_used(project: Path) -> None:
+    with DAG("parts") as dag:
+        Touch(task_id="take", value=Touch(task_id="count"))
+    record(dag, {"token": MASK})
+    with pytest.raises(DefinitionError, match=r"returned a secret, which is not recorded.*; run it too: --from count"):
+        planned(dag, only=["take"])
+
+
+def test_a_missing_secret_is_told_before_anything_runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with DAG("secrets") as dag:
+        Touch(task_id="login", value=[Secret("env:PYDAG_TEST_LOGIN")])
+        Touch(task_id="other")
+    with pytest.raises(DefinitionError, match=r"test_planner\.py:\d+: task 'login': no secret 'env:PYDAG_TEST_LOGIN'"):
+        planned(dag)
+    assert list(planned(dag, only=["other"]).tasks) == ["other"]
+    monkeypatch.setenv("PYDAG_TEST_LOGIN", "hunter2-hunter2")
+    planned(dag)

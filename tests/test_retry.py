@@ -13,9 +13,8 @@ from google.api_core import exceptions as api
 from google.auth.exceptions import RefreshError, TransportError
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from pydag_gcp.errors import TaskError, TaskTimeout
+from pydag_gcp.errors import DefinitionError, TaskError, TaskTimeout
 from pydag_gcp.retry import NO_RETRY, Retry, is_transient, is_transient_reason
 
 
@@ -105,7 +104,7 @@ def test_durations_may_be_timedeltas() -> None:
     "fields", [{"attempts": 0}, {"attempts": -1}, {"wait": -1}, {"max_wait": float("inf")}, {"tries": 3}]
 )
 def test_nonsense_is_refused(fields: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(DefinitionError, match=r"^Retry: field '\w+': "):
         Retry(**fields)
 
 

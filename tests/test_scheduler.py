@@ -86,21 +86,52 @@ def test_exactly_the_descendants_of_a_failed_task_never_start(
 
 
 @given(dags(), st.integers(0, 40))
-def test_cancel_ends_all_that_has_not_started(upstream: dict[str, list[str]], steps: int) -> None:
+def test_after_cancel_nothing_starts_and_all_that_waits_ends(upstream: dict[str, list[str]], steps: int) -> None:
     scheduler = Scheduler(upstream)
-    running = []
+    running, ended = [], []
     for _ in range(steps):
         if (ready := scheduler.ready()) is not None:
             scheduler.start(ready)
             running.append(ready)
         elif running:
-            scheduler.finish(running.pop(0), S)
+            ended.append(running.pop(0))
+            scheduler.finish(ended[-1], S)
     cancelled = scheduler.cancel()
     assert scheduler.ready() is None
     for task_id in running:
-        assert scheduler.finish(task_id, TaskState.CANCELLED) == []
+        cancelled += scheduler.finish(task_id, TaskState.CANCELLED)
+        assert scheduler.ready() is None
     assert scheduler.done()
-    assert len(cancelled) == len(set(cancelled))
+    assert {state for _, state in cancelled} <= {TaskState.CANCELLED}
+    assert sorted([name for name, _ in cancelled] + running + ended) == sorted(upstream)
+
+
+def test_after_cancel_a_teardown_waits_for_what_still_runs_far_upstream() -> None:
+    # Given a job that runs on a cluster, another one that is to follow, and the teardown after that one
+    upstream = {"create": [], "job1": ["create"], "job2": ["job1"], "delete": ["job2", "create"], "after": ["delete"]}
+    scheduler = Scheduler(upstream, teardowns={"delete": ["create"]})
+    for name in ("create", "job1"):
+        scheduler.start(name)
+        if name == "create":
+            scheduler.finish(name, S)
+    # When the run is cancelled while the job runs
+    assert scheduler.cancel() == []
+    # Then the cluster stays until the job has stopped
+    assert scheduler.ready() is None
+    assert scheduler.finish("job1", TaskState.CANCELLED) == [("job2", TaskState.CANCELLED)]
+    assert scheduler.ready() == "delete"
+    scheduler.start("delete")
+    assert scheduler.finish("delete", S) == [("after", TaskState.CANCELLED)]
+    assert scheduler.done()
+
+
+def test_what_a_branch_left_out_is_skipped_also_if_the_run_is_cancelled() -> None:
+    scheduler = Scheduler({"slow": [], "pick": [], "unwanted": ["slow", "pick"], "last": ["slow"]})
+    for name in ("slow", "pick"):
+        scheduler.start(name)
+    scheduler.finish("pick", S, skip=["unwanted"])
+    assert scheduler.cancel() == []
+    assert scheduler.finish("slow", S) == [("unwanted", K), ("last", TaskState.CANCELLED)]
 
 
 def test_ready_tasks_come_by_priority_and_then_by_definition() -> None:
@@ -161,7 +192,7 @@ CASES = [
     (rule, *order, expected)
     for rule, table in RULES.items()
     for states, expected in table.items()
-    for order in {states, states[::-1]}
+    for order in dict.fromkeys((states, states[::-1]))
 ]
 
 
@@ -202,3 +233,149 @@ def test_a_long_chain_of_failures_does_not_recurse() -> None:
     ended = [name for name, _ in scheduler.finish("t0", F)]
     assert len(ended) == 20_000
     assert all(int(a[1:]) + 1 == int(b[1:]) for a, b in pairwise(ended))
+
+
+def test_a_task_that_is_not_picked_ends_when_its_other_upstreams_have() -> None:
+    upstream = {"slow": (), "pick": (), "unwanted": ("slow", "pick"), "after": ("unwanted",)}
+    scheduler = Scheduler(upstream, rules={"after": TriggerRule.ALL_DONE})
+    scheduler.start("slow")
+    scheduler.start("pick")
+
+    # "after" comes after "slow", on whatever way
+    assert scheduler.finish("pick", TaskState.SUCCESS, skip=["unwanted"]) == []
+    assert scheduler.ready() is None
+
+    assert scheduler.finish("slow", TaskState.SUCCESS) == [("unwanted", TaskState.SKIPPED)]
+    assert scheduler.ready() == "after"
+
+
+def test_what_waits_for_all_waits_although_its_verdict_is_clear() -> None:
+    # Given w, which runs whatever became of v, and v, which will not run because f has failed
+    upstream = {"u": [], "f": [], "v": ["u", "f"], "w": ["v"]}
+    for rule in (TriggerRule.ALL_SUCCESS, TriggerRule.NONE_FAILED, TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS):
+        scheduler = Scheduler(upstream, rules={"v": rule, "w": TriggerRule.ALL_DONE})
+        for name in ("u", "f"):
+            scheduler.start(name)
+        # When f fails while u still runs
+        assert scheduler.finish("f", F) == []
+        # Then w, which comes after u, does not start beside it
+        assert scheduler.ready() is None
+        assert scheduler.finish("u", S) == [("v", UF)]
+        assert scheduler.ready() == "w"
+
+
+def test_finish_skips_what_has_not_started_whatever_its_rule() -> None:
+    scheduler = Scheduler(
+        {"branch": [], "other": [], "a": ["branch"], "b": ["branch", "other"], "c": ["a"]},
+        rules={"a": TriggerRule.ALL_DONE, "b": TriggerRule.ONE_SUCCESS, "c": TriggerRule.NONE_FAILED},
+    )
+    for name in ("branch", "other"):
+        scheduler.start(name)
+    scheduler.finish("other", S)
+    scheduler.start("b")
+    assert scheduler.finish("branch", S, skip=["a", "b"]) == [("a", K)]
+    assert scheduler.ready() == "c"
+
+
+def test_a_ready_task_that_is_skipped_is_not_ready_any_more() -> None:
+    scheduler = Scheduler({"branch": [], "a": ["branch"]}, rules={"a": TriggerRule.ALWAYS})
+    scheduler.start("branch")
+    assert scheduler.ready() == "a"
+    scheduler.finish("branch", S, skip=["a"])
+    assert scheduler.ready() is None
+    assert scheduler.done()
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> tuple[dict[str, list[str]], dict[str, TriggerRule], dict[str, list[str]]]:
+    """A DAG whose tasks have any rules, and some of them are teardowns of tasks upstream that are none."""
+    upstream = draw(dags())
+    teardowns: dict[str, list[str]] = {}
+    for task_id, above in sorted(upstream.items(), key=lambda item: int(item[0][1:])):
+        setups = [other for other in above if other not in teardowns]
+        if draw(st.booleans()) and setups:
+            teardowns[task_id] = draw(st.lists(st.sampled_from(setups), min_size=1, unique=True))
+    rules = {task_id: draw(st.sampled_from(list(TriggerRule))) for task_id in upstream}
+    return upstream, rules, teardowns
+
+
+def play(
+    run: tuple[dict[str, list[str]], dict[str, TriggerRule], dict[str, list[str]]],
+    chance: random.Random,
+    failing: set[str],
+    cancel_after: int | None = None,
+) -> tuple[dict[str, TaskState], list[str]]:
+    """Run to the end; return the final states, and the starts and ends in order."""
+    upstream, rules, teardowns = run
+    scheduler = Scheduler(upstream, rules=rules, teardowns=teardowns)
+    ends: dict[str, TaskState] = {}
+    log: list[str] = []
+    running: list[str] = []
+    while not scheduler.done():
+        while (ready := scheduler.ready()) is not None and (not running or chance.random() < 0.7):
+            scheduler.start(ready)
+            running.append(ready)
+            log.append(f"start {ready}")
+        if len(ends) == cancel_after:
+            cancel_after = None
+            ends.update(scheduler.cancel())
+            continue
+        name = running.pop(chance.randrange(len(running)))
+        ends[name] = F if name in failing else S
+        log.append(f"end {name}")
+        ends.update(scheduler.finish(name, ends[name]))
+    return ends, log
+
+
+@given(runs(), st.integers(), st.data())
+def test_a_teardown_runs_after_all_its_upstreams_if_a_setup_was_started(
+    run: tuple[dict[str, list[str]], dict[str, TriggerRule], dict[str, list[str]]], seed: int, data: st.DataObject
+) -> None:
+    upstream, _, teardowns = run
+    failing = set(data.draw(st.lists(st.sampled_from(sorted(upstream) or ["-"]))))
+    cancel_after = data.draw(st.none() | st.integers(0, len(upstream)))
+    ends, log = play(run, random.Random(seed), failing, cancel_after)
+    assert ends.keys() == upstream.keys()
+    for teardown, setups in teardowns.items():
+        was_started = any(f"start {setup}" in log for setup in setups)
+        assert (f"start {teardown}" in log) == was_started
+        if not was_started:
+            assert ends[teardown] in (K, TaskState.CANCELLED)
+            continue
+        for other in upstream[teardown]:
+            assert ends[other].final
+            if f"start {other}" in log:
+                assert log.index(f"end {other}") < log.index(f"start {teardown}")
+
+
+@given(runs(), st.data())
+def test_how_tasks_end_does_not_depend_on_which_is_quicker(
+    run: tuple[dict[str, list[str]], dict[str, TriggerRule], dict[str, list[str]]], data: st.DataObject
+) -> None:
+    failing = set(data.draw(st.lists(st.sampled_from(sorted(run[0]) or ["-"]))))
+    first, _ = play(run, random.Random(data.draw(st.integers())), failing)
+    second, _ = play(run, random.Random(data.draw(st.integers())), failing)
+    assert first == second
+
+
+@given(runs(), st.integers(), st.data())
+def test_no_task_starts_while_anything_that_it_waits_for_still_runs_or_is_still_to_end(
+    run: tuple[dict[str, list[str]], dict[str, TriggerRule], dict[str, list[str]]], seed: int, data: st.DataObject
+) -> None:
+    upstream, rules, teardowns = run
+    failing = set(data.draw(st.lists(st.sampled_from(sorted(upstream) or ["-"]))))
+    cancel_after = data.draw(st.none() | st.integers(0, len(upstream)))
+    _, log = play(run, random.Random(seed), failing, cancel_after)
+    impatient = {TriggerRule.ONE_SUCCESS, TriggerRule.ONE_FAILED, TriggerRule.ALWAYS}
+    for position, entry in enumerate(log):
+        what, name = entry.split()
+        if what != "start" or (name not in teardowns and rules[name] in impatient):
+            continue
+        before = log[:position]
+        waits_for, stack = set(), [name]
+        while stack:
+            for other in upstream[stack.pop()]:
+                hurried = other not in teardowns and rules[other] in impatient and f"start {other}" in before
+                stack += [] if hurried or other in waits_for else [other]
+                waits_for.add(other)
+        assert not [other for other in waits_for if f"start {other}" in before and f"end {other}" not in before]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from pydag_gcp.errors import TaskError
 from pydag_gcp.operator import Context, Done, Failed, Running
 from pydag_gcp.operators import DataprocDeleteCluster
+from pydag_gcp.output import Output
 from pydag_gcp.resources import Cluster
 from pydag_gcp.retry import is_transient
 
@@ -159,3 +161,35 @@ def test_a_cluster_of_somebody_else_is_deleted_only_by_its_uuid(
 
     delete(cluster_uuid="u1").submit(ctx, "pydag-1")
     assert len(dataproc.called("DeleteCluster")) == 1
+
+
+def test_a_teardown_deletes_only_the_cluster_of_its_setup(ctx: Context, dataproc: DataprocService) -> None:
+    made = {"cluster_name": "c", "region": "us-central1", "cluster_uuid": "u1"}
+    in_run = replace(ctx, outputs={"create": made, "other": {"cluster_name": "d", "cluster_uuid": "u9"}}.get)
+    dataproc.add_cluster("c", uuid="u2", labels=OURS)
+
+    handle = delete(teardown_of=["other", "create"]).submit(in_run, "pydag-1")
+    assert (handle["existed"], handle["cluster_uuid"]) == (False, "u1")
+    assert dataproc.called("DeleteCluster") == []
+
+    dataproc.add_cluster("c", uuid="u1", labels=OURS)
+    delete(teardown_of="create").submit(in_run, "pydag-1")
+    assert [request.cluster_uuid for request in dataproc.called("DeleteCluster")] == ["u1"]
+
+
+def test_a_teardown_whose_setup_came_to_nothing_deletes_what_its_dag_created(
+    ctx: Context, dataproc: DataprocService
+) -> None:
+    nothing = replace(ctx, outputs=lambda _: None)
+    dataproc.add_cluster("c", uuid="u1", labels=OURS)
+    delete(teardown_of="create").submit(nothing, "pydag-1")
+    assert [request.cluster_uuid for request in dataproc.called("DeleteCluster")] == ["u1"]
+
+    dataproc.add_cluster("c", uuid="u2", labels={"pydag-dag": "somebody-elses"})
+    with pytest.raises(TaskError, match="did not create cluster"):
+        delete(teardown_of="create").submit(nothing, "pydag-2")
+
+
+def test_a_uuid_may_come_from_upstream(ctx: Context, dataproc: DataprocService) -> None:
+    task = delete(cluster_uuid=Output("create")["cluster_uuid"])
+    assert task.resolved(replace(ctx, outputs=lambda _: {"cluster_uuid": "u1"})).cluster_uuid == "u1"

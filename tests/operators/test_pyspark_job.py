@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from pydag_gcp.errors import DefinitionError, TaskError
 from pydag_gcp.operator import Context, Done, Failed, Running
 from pydag_gcp.operators import DataprocPySparkJob, driver_output, staged_file
+from pydag_gcp.output import Output
 from pydag_gcp.resources import Cluster, GCSObject, Table
 from pydag_gcp.retry import is_transient
 
@@ -468,3 +470,22 @@ def test_templates_are_rendered(ctx: Context) -> None:
     task = job(main="gs://bucket/{{ ds }}.py", args=["--day", "{{ ds }}"]).rendered(ctx)
 
     assert (task.main, task.args) == ("gs://bucket/2022-01-31.py", ("--day", "2022-01-31"))
+
+
+def test_arguments_and_properties_may_come_from_upstream(ctx: Context, dataproc: DataprocService) -> None:
+    count = Output("count")
+    task = job(args=["--rows", count], properties={"spark.x": count}, config={"scheduling": {"max_failures_total": 1}})
+    task.check(ctx)
+
+    task.resolved(replace(ctx, outputs=lambda _: 7)).submit(ctx, "pydag-1")
+
+    pyspark = dataproc.called("SubmitJob")[0].job.pyspark_job
+    assert list(pyspark.args) == ["--rows", "7"]
+    assert dict(pyspark.properties) == {"spark.x": "7"}
+
+
+def test_all_arguments_may_come_from_upstream(ctx: Context) -> None:
+    resolved = job(args=Output("argv")).resolved(replace(ctx, outputs=lambda _: ["a", 1]))
+    assert resolved.args == ("a", "1")
+    with pytest.raises(TaskError, match=r"field 'args\.0': input should be a valid string"):
+        job(args=Output("argv")).resolved(replace(ctx, outputs=lambda _: [{}]))

@@ -14,6 +14,7 @@ from pydag_gcp.errors import DefinitionError, TaskError
 from pydag_gcp.gcp import Clients, Target
 from pydag_gcp.operator import Context, Done, Failed
 from pydag_gcp.operators import BigQueryQuery
+from pydag_gcp.output import Output
 from pydag_gcp.resources import GCSObject, Table
 from pydag_gcp.retry import is_transient
 
@@ -141,6 +142,27 @@ def test_sql_shows_what_it_reads_and_writes(ctx: Context) -> None:
 
 def test_a_destination_is_written(ctx: Context) -> None:
     assert query("SELECT * FROM d.stg", destination="d.t").writes(ctx) == frozenset({Table("acme-1.d.t")})
+
+
+def test_what_a_query_replaces_as_a_whole(ctx: Context) -> None:
+    both = query("CREATE OR REPLACE TABLE d.t AS SELECT 1 AS n; SELECT * FROM d.t", destination="d.u")
+
+    assert both.replaces(ctx) == frozenset({Table("acme-1.d.t"), Table("acme-1.d.u")})
+    assert query("SELECT 1 AS n", destination="d.u", write="WRITE_APPEND").replaces(ctx) == frozenset()
+    assert query("INSERT INTO d.t SELECT 1").replaces(ctx) == frozenset()
+
+
+@pytest.mark.parametrize(("write", "shared"), [("WRITE_APPEND", True), ("WRITE_EMPTY", False), (None, False)])
+def test_a_destination_is_shared_only_by_those_who_append(ctx: Context, write: str | None, shared: bool) -> None:
+    task = query(destination=Table("d.audit", shared=True), write=write)
+
+    assert task.writes(ctx) == frozenset({Table("acme-1.d.audit", shared=shared)})
+
+
+def test_a_view_stands_for_what_it_reads(ctx: Context) -> None:
+    task = query("CREATE VIEW d.v AS SELECT * FROM d.t")
+
+    assert task.views(ctx) == {Table("acme-1.d.v"): frozenset({Table("acme-1.d.t")})}
 
 
 def test_a_script_may_stop_half_way(ctx: Context) -> None:
@@ -306,6 +328,20 @@ def test_sql_in_a_bucket_is_fixed_by_the_first_submit_of_a_try(ctx: Context, htt
     assert http.requests[-1].json["configuration"]["query"]["query"] == "INSERT INTO d.a SELECT 2"
 
 
+def test_sql_in_a_bucket_that_was_fetched_is_what_every_try_sends(ctx: Context, http: HttpService) -> None:
+    http.objects["bucket", "q.sql"] = b"INSERT INTO d.a SELECT 1"
+    task = query("gs://bucket/q.sql").rendered(ctx)
+    assert task.writes(ctx) is None
+
+    assert task.fetch(ctx)
+
+    assert task.writes(ctx) == frozenset({Table("acme-1.d.a")})
+    http.objects["bucket", "q.sql"] = b"INSERT INTO d.b SELECT 2"
+    task.submit(replace(ctx, try_number=2), "pydag-2")
+    assert http.requests[-1].json["configuration"]["query"]["query"] == "INSERT INTO d.a SELECT 1"
+    assert len(http.sent("GET", "/download/.*")) == 1
+
+
 def test_whether_sql_in_a_bucket_is_atomic_is_never_asked_of_the_bucket(ctx: Context, http: HttpService) -> None:
     http.objects["bucket", "q.sql"] = b"INSERT INTO d.a SELECT 1"
     task = query("gs://bucket/q.sql").rendered(ctx)
@@ -352,3 +388,90 @@ def test_partitions_by_a_template_are_rendered(ctx: Context) -> None:
     task = query(destination="d.t", partition_by="day_{{ ds_nodash }}").rendered(ctx)
 
     assert sent(task, ctx)["timePartitioning"] == {"type": "DAY", "field": "day_20220131"}
+
+
+# values known at run time -------------------------------------------------------------------------------------------
+
+
+def came_to(ctx: Context, **results: Any) -> Context:
+    return replace(ctx, outputs=results.__getitem__)
+
+
+COUNT = Output("count")
+
+
+def test_before_the_run_an_output_stands_as_null_and_is_not_bound(ctx: Context) -> None:
+    task = query(
+        "SELECT * FROM d.t WHERE n > {{ n }} AND m IN UNNEST(@many) LIMIT {{ params.n }}",
+        params={"n": COUNT["rows"], "many": [1, COUNT["rows"]]},
+    ).rendered(ctx)
+
+    task.check(ctx)
+
+    assert sent(task, ctx)["query"] == "SELECT * FROM d.t WHERE n > NULL AND m IN UNNEST(@many) LIMIT NULL"
+    assert task.reads(ctx) == frozenset({Table("acme-1.d.t")})
+
+
+def test_in_the_run_it_is_written_and_bound_like_any_value(ctx: Context) -> None:
+    task = query("SELECT {{ n }}, @many, {{ text }}", params={"n": COUNT, "many": [1, COUNT], "text": Output("text")})
+
+    resolved = task.resolved(came_to(ctx, count=7, text="it's {{ ds }} `; DROP"))
+
+    assert sent(resolved, ctx)["query"] == r"SELECT 7, @many, 'it\'s {{ ds }} `; DROP'"
+    (many,) = sent(resolved, ctx)["queryParameters"]
+    assert [value["value"] for value in many["parameterValue"]["arrayValues"]] == ["1", "7"]
+
+
+def test_a_file_that_was_edited_meanwhile_is_not_read_again(ctx: Context) -> None:
+    (ctx.folder / "q.sql").write_text("SELECT {{ n }}")
+    task = query("q.sql", params={"n": COUNT}).rendered(ctx)
+    (ctx.folder / "q.sql").write_text("DROP TABLE d.t")
+
+    assert sent(task.resolved(came_to(ctx, count=1)), ctx)["query"] == "SELECT 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("SELECT * FROM {{ n | ident }}", "count.output is not known before the run; write it as a whole"),
+        ("SELECT {{ n | raw }}", "count.output is not known"),
+        ("SELECT {% if n %} 1 {% else %} 2 {% endif %}", "count.output is not known"),
+        ("SELECT {% if n == 1 %} 1 {% else %} 2 {% endif %}", "count.output is not known"),
+        ("SELECT {% if n is none %} 1 {% else %} 2 {% endif %}", "count.output is not known"),
+        ("SELECT {% if 1 in [n] %} 1 {% else %} 2 {% endif %}", "count.output is not known"),
+        ("SELECT {{ n + 1 }}", "count.output is not known"),
+        ("SELECT {{ n | default(3) }}", "count.output is not known"),
+        ("SELECT {% for x in n %} {{ x }} {% endfor %} 1", "count.output is not known"),
+        ("SELECT {{ n.rows }}", "attribute 'rows'"),
+    ],
+)
+def test_what_a_statement_does_cannot_depend_on_it(ctx: Context, text: str, said: str) -> None:
+    with pytest.raises(DefinitionError, match=said):
+        query(text, params={"n": COUNT}).check(ctx)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"table": "d.t"}, "parameter 'n': count.output is a table; what a statement reads must be known before"),
+        ([{"table": "d.t"}], "parameter 'n': count.output is a table"),
+        ({"rows": 1}, "field 'params.n.*': expected a scalar, a table or a list of these"),
+    ],
+)
+def test_it_must_turn_out_to_be_a_scalar_or_a_list_of_scalars(ctx: Context, value: Any, said: str) -> None:
+    with pytest.raises(TaskError, match=said):
+        query("SELECT {{ n }}", params={"n": COUNT}).resolved(came_to(ctx, count=value))
+
+
+def test_the_params_have_names_that_are_known(ctx: Context) -> None:
+    with pytest.raises(DefinitionError, match=r"'params' gives each value a name: write {'name': count\.output}"):
+        query("SELECT 1", params=COUNT)
+
+
+def test_a_limit_of_bytes_may_come_from_upstream(ctx: Context) -> None:
+    task = query(maximum_bytes_billed=COUNT)
+    task.check(ctx)
+
+    assert sent(task.resolved(came_to(ctx, count=10)), ctx)["maximumBytesBilled"] == "10"
+    with pytest.raises(TaskError, match="field 'maximum_bytes_billed': input should be greater than or equal to 1"):
+        task.resolved(came_to(ctx, count=0))
