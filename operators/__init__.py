@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pydag_gcp.operators.cluster import DataprocCreateCluster
     from pydag_gcp.operators.cluster_delete import DataprocDeleteCluster
+    from pydag_gcp.operators.extract import BigQueryToGCS
     from pydag_gcp.operators.load import GCSToBigQuery
     from pydag_gcp.operators.pyspark_job import DataprocPySparkJob
     from pydag_gcp.operators.query import BigQueryQuery
+    from pydag_gcp.operators.table_copy import BigQueryCopy
     from pydag_gcp.operators.table_layout import Column, Partitioning
 
 _MODULES = {
+    "BigQueryCopy": "table_copy",
     "BigQueryQuery": "query",
+    "BigQueryToGCS": "extract",
     "Column": "table_layout",
     "DataprocCreateCluster": "cluster",
     "DataprocDeleteCluster": "cluster_delete",
@@ -27,7 +31,9 @@ _MODULES = {
 }
 
 __all__ = [
+    "BigQueryCopy",
     "BigQueryQuery",
+    "BigQueryToGCS",
     "Column",
     "DataprocCreateCluster",
     "DataprocDeleteCluster",

@@ -20,7 +20,7 @@ def _resource(value: Any) -> Any:
 
 
 #: A table or an object; a string that begins with gs:// is an object, any other a table.
-Declared = Annotated[Table | GCSObject, BeforeValidator(_resource)]
+Declared = Annotated[Table | GCSObject, BeforeValidator(_resource, json_schema_input_type=str | Table | GCSObject)]
 
 
 def qualified(resources: Iterable[Resource], ctx: Context, dataset: str | None = None) -> frozenset[Resource]:

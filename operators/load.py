@@ -18,6 +18,8 @@ from pydag_gcp.operators.table_layout import (
     Partitioning,
     WriteDisposition,
     layout,
+    replaced,
+    written,
 )
 from pydag_gcp.resources import GCSObject, Resource, is_template
 
@@ -50,6 +52,10 @@ def _format(value: Any) -> Any:
     return "NEWLINE_DELIMITED_JSON" if name in {"JSON", "JSONL", "NDJSON"} else name
 
 
+#: A format of files; JSON is short for one object per line.
+FileFormat = Annotated[Format, BeforeValidator(_format, json_schema_input_type=Format | Literal["JSON"])]
+
+
 class GCSToBigQuery(BigQueryJob):
     """Load objects into a table.
 
@@ -60,11 +66,12 @@ class GCSToBigQuery(BigQueryJob):
     kind: ClassVar[str] = "load"
     own_fields: ClassVar[Mapping[str, str]] = {"sourceUris": "source", "destinationTable": "destination"}
 
-    sources: Annotated[tuple[Annotated[GCSObject, AfterValidator(_loadable)], ...], BeforeValidator(_listed)] = Field(
-        alias="source", min_length=1, description="Object, prefix or name with one *, or a list of these"
-    )
+    sources: Annotated[
+        tuple[Annotated[GCSObject, AfterValidator(_loadable)], ...],
+        BeforeValidator(_listed, json_schema_input_type=GCSObject | tuple[GCSObject, ...]),
+    ] = Field(alias="source", min_length=1, description="Object, prefix or name with one *, or a list of these")
     destination: Destination = Field(description="Table, or one partition of it such as dataset.table$20220131")
-    format: Annotated[Format, BeforeValidator(_format)] = Field(default="CSV", description="Format; JSON: one per line")
+    format: FileFormat = Field(default="CSV", description="Format; JSON: one per line")
     columns: Columns | None = Field(
         default=None, alias="schema", description="Columns, or names and types such as {id: INT64, day: DATE NOT NULL}"
     )
@@ -95,7 +102,11 @@ class GCSToBigQuery(BigQueryJob):
 
     def writes(self, ctx: Context) -> frozenset[Resource]:
         """The table."""
-        return frozenset({self.destination.qualified(ctx.target.project)})
+        return frozenset({written(self.destination.qualified(ctx.target.project), self.write)})
+
+    def replaces(self, ctx: Context) -> frozenset[Resource]:
+        """The table, unless rows are added to it."""
+        return replaced(self.destination.qualified(ctx.target.project), self.write)
 
     def check(self, ctx: Context) -> None:
         """Make sure that the destination names a dataset."""

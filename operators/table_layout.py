@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
+from pydag_gcp.duration import Duration
 from pydag_gcp.errors import did_you_mean
+from pydag_gcp.model import Model
 from pydag_gcp.operator import Json
-from pydag_gcp.resources import Table
+from pydag_gcp.resources import Resource, Table
 
 #: https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#JobConfigurationLoad.FIELDS.write_disposition
 WriteDisposition = Literal["WRITE_TRUNCATE", "WRITE_APPEND", "WRITE_EMPTY"]
@@ -34,10 +35,10 @@ def _known_type(value: Any) -> Any:
 _TYPES_PAGE = "https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types"
 
 
-class Column(BaseModel):
+class Column(Model):
     """A column of a table."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     name: str = Field(pattern=r"^[\w\- ]+$", max_length=300, description="Name of the column")
     type: Annotated[str, BeforeValidator(_known_type)] = Field(description="GoogleSQL type such as INT64 or STRUCT")
@@ -78,17 +79,19 @@ def _column(name: str, kind: Any) -> dict[str, Any]:
 
 
 #: Columns, or a mapping of names to types.
-Columns = Annotated[tuple[Column, ...], BeforeValidator(_columns)]
+Columns = Annotated[
+    tuple[Column, ...], BeforeValidator(_columns, json_schema_input_type=tuple[Column, ...] | dict[str, str])
+]
 
 
-class Partitioning(BaseModel):
+class Partitioning(Model):
     """Partitions by time: ``Partitioning(column="day")``, or just ``"day"``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     column: str | None = Field(default=None, description="DATE, DATETIME or TIMESTAMP column; default: time of arrival")
     granularity: Literal["HOUR", "DAY", "MONTH", "YEAR"] = Field(default="DAY", description="Span of one partition")
-    expiration: timedelta | None = Field(default=None, description="Partitions older than this are dropped")
+    expiration: Duration | None = Field(default=None, description="Partitions older than this are dropped")
 
     @model_validator(mode="before")
     @classmethod
@@ -111,8 +114,26 @@ def _one_table(table: Table) -> Table:
     return table
 
 
+#: One table, or one partition.
+SingleTable = Annotated[Table, AfterValidator(_one_table)]
 #: A table that a job writes to.
-Destination = Annotated[Table, AfterValidator(_one_table)]
+Destination = SingleTable
+
+
+def reference(table: Table) -> dict[str, Json]:
+    """https://cloud.google.com/bigquery/docs/reference/rest/v2/TableReference."""
+    return {"projectId": table.project, "datasetId": table.dataset, "tableId": table.table.rsplit(".", 1)[-1]}
+
+
+def written(destination: Table, write: WriteDisposition) -> Table:
+    """A destination as what a task writes: others may write at the same time only if all append to a shared table."""
+    return destination if write == "WRITE_APPEND" else Table(destination.table)
+
+
+def replaced(destination: Table, write: WriteDisposition) -> frozenset[Resource]:
+    """What of a destination is replaced as a whole."""
+    return frozenset({destination}) if write == "WRITE_TRUNCATE" else frozenset()
+
 
 #: Columns that rows are sorted by.
 Clustering = Annotated[
@@ -134,11 +155,7 @@ def layout(
     https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#JobConfiguration
     """
     part: dict[str, Json] = {
-        "destinationTable": {
-            "projectId": destination.project,
-            "datasetId": destination.dataset,
-            "tableId": destination.table.rsplit(".", 1)[-1],
-        },
+        "destinationTable": reference(destination),
         "writeDisposition": write,
         "createDisposition": create,
     }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydag_gcp.rendering import Query
-    from pydag_gcp.resources import Table
+    from pydag_gcp.resources import Resource, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,14 +19,15 @@ class StatementInfo:
         kind: BigQuery's statementType: ``SELECT``, ``INSERT``, ``UPDATE``, ``DELETE``, ``MERGE``, ``TRUNCATE_TABLE``,
             ``CREATE_TABLE``, ``CREATE_TABLE_AS_SELECT``, ``CREATE_VIEW``, ``DROP_TABLE``, ``ALTER_TABLE``, ...;
             ``SCRIPT`` for what cannot be analysed.
-        reads: Fully qualified tables; None if not known.
-        writes: Fully qualified tables, ``dataset.*`` for a whole dataset; None if not known.
+        reads: Fully qualified tables, and objects; None if not known.
+        writes: Fully qualified tables, ``dataset.*`` for a whole dataset, and objects; None if not known. A table is
+            ``shared`` only where the statement does no more than append to it.
         replaces: Nothing is left of what its tables held before.
     """
 
     kind: str
-    reads: frozenset[Table] | None
-    writes: frozenset[Table] | None
+    reads: frozenset[Resource] | None
+    writes: frozenset[Resource] | None
     replaces: bool = False
 
 
@@ -35,17 +37,21 @@ class Analysis:
 
     Attributes:
         statements: One by one.
-        reads: Fully qualified tables, without temporary ones; None if not known.
+        reads: Fully qualified tables, without temporary ones, and objects; None if not known.
         writes: The same of what is written.
+        replaces: What of its writes it replaces as a whole.
+        views: The views and external tables it makes, and what each of them reads, as far as that is known.
         single_atomic: It is one statement that takes effect wholly or not at all.
         deterministic: The same data gives the same result: no clock, chance, session or unknown function in it.
     """
 
     statements: tuple[StatementInfo, ...]
-    reads: frozenset[Table] | None
-    writes: frozenset[Table] | None
+    reads: frozenset[Resource] | None
+    writes: frozenset[Resource] | None
     single_atomic: bool
     deterministic: bool
+    replaces: frozenset[Resource] = frozenset()
+    views: Mapping[Table, frozenset[Resource]] = field(default_factory=dict)
 
 
 def analyse(query: Query, *, project: str, dataset: str | None) -> Analysis:

@@ -24,6 +24,9 @@ class Effect:
         targets: What it writes; None if not known.
         skip: The part of it that is not read.
         reads_more: It reads what its text does not say.
+        source_uris: Objects that it reads.
+        target_uris: Objects that it writes.
+        appends: It adds to its targets and leaves the rest as it is.
     """
 
     kind: str
@@ -32,6 +35,9 @@ class Effect:
     replaces: bool = False
     reads_more: bool = False
     unsteady: bool = False
+    source_uris: Sequence[str] = ()
+    target_uris: Sequence[str] = ()
+    appends: bool = False
 
 
 _SILENT: dict[type[exp.Expr], str] = {
@@ -48,7 +54,7 @@ def effect_of(tree: exp.Expr) -> Effect | None:
     if isinstance(tree, (exp.Select, exp.SetOperation, exp.Subquery)):
         return Effect(kind="SELECT")
     if isinstance(tree, exp.Insert):
-        return Effect(kind="INSERT", targets=_tables(tree.this), skip=tree.this)
+        return Effect(kind="INSERT", targets=_tables(tree.this), skip=tree.this, appends=True)
     if isinstance(tree, (exp.Update, exp.Merge)):
         return Effect(kind=tree.key.upper(), targets=_tables(tree.this))
     if isinstance(tree, exp.Delete):
@@ -67,14 +73,32 @@ def effect_of(tree: exp.Expr) -> Effect | None:
 
 def _other(tree: exp.Expr) -> Effect | None:
     if isinstance(tree, exp.Export):
-        return Effect(kind="EXPORT_DATA", targets=None, skip=tree.args.get("connection") or None)
+        return _export(tree)
     if isinstance(tree, exp.LoadData):
-        overwrite = bool(tree.args.get("overwrite"))
-        return Effect(kind="LOAD_DATA", targets=_tables(tree.this), skip=tree, replaces=overwrite, reads_more=True)
+        overwrite, uris = bool(tree.args.get("overwrite")), _uris(tree.args.get("files"), "uris")
+        return Effect(
+            kind="LOAD_DATA",
+            targets=_tables(tree.this),
+            skip=tree,
+            replaces=overwrite,
+            reads_more=not uris,
+            source_uris=uris,
+            appends=not overwrite,
+        )
     for kind, name in _SILENT.items():
         if isinstance(tree, kind):
             return Effect(kind=name)
     return None
+
+
+def _export(tree: exp.Export) -> Effect:
+    """https://cloud.google.com/bigquery/docs/reference/standard-sql/export-statements."""
+    options = tree.args.get("options")
+    uris = _uris(options, "uri")
+    overwrite = _option(options, "overwrite") == exp.true()
+    connection = tree.args.get("connection") or None
+    known = () if uris and not connection else None
+    return Effect(kind="EXPORT_DATA", targets=known, skip=connection, replaces=overwrite, target_uris=uris)
 
 
 def _create(tree: exp.Create) -> Effect:
@@ -89,7 +113,16 @@ def _create(tree: exp.Create) -> Effect:
         name = "CREATE_TABLE_AS_SELECT" if tree.expression else "CREATE_TABLE"
         external = has(exp.ExternalProperty)
         name = "CREATE_EXTERNAL_TABLE" if external else name
-        return Effect(kind=name, targets=_tables(tree.this), skip=tree.this, replaces=replaces, reads_more=external)
+        uris = _uris(properties, "uris") if external else ()
+        return Effect(
+            kind=name,
+            targets=_tables(tree.this),
+            skip=tree.this,
+            replaces=replaces,
+            reads_more=external and not uris,
+            source_uris=uris,
+            appends=name == "CREATE_TABLE" and bool(tree.args.get("exists")),
+        )
     if kind == "VIEW":
         name = "CREATE_MATERIALIZED_VIEW" if has(exp.MaterializedProperty) else "CREATE_VIEW"
         return Effect(kind=name, targets=_tables(tree.this), skip=tree.this, replaces=replaces)
@@ -130,3 +163,18 @@ def _tables(*found: object) -> list[exp.Table]:
             if isinstance(target, exp.Table):
                 tables.append(target)
     return tables
+
+
+def _uris(options: exp.Expr | None, name: str) -> Sequence[str]:
+    """Take the addresses of objects out of an option; none, unless they all are text and in Cloud Storage."""
+    value = _option(options, name)
+    found = value.expressions if isinstance(value, exp.Array) else [value]
+    texts = [part.name for part in found if isinstance(part, exp.Literal) and part.is_string]
+    return texts if len(texts) == len(found) and all(text.startswith("gs://") for text in texts) else ()
+
+
+def _option(options: exp.Expr | None, name: str) -> object:
+    for option in options.expressions if options is not None else ():
+        if isinstance(option, exp.Property) and option.name.lower() == name:
+            return option.args.get("value")
+    return None

@@ -154,7 +154,7 @@ def identifier(name: object) -> str:
     """
     if not isinstance(name, str):
         raise DefinitionError(f"a {type(name).__name__} is no name", hint="| ident takes text or a Table")
-    if not name or re.search(r"[`\\\x00-\x1f\x7f]", name):
+    if not name or re.search(r"[`\\\x00-\x1f\x7f\ud800-\udfff]", name):
         raise DefinitionError(
             f"{name!r} is no name", hint="a name is not empty and has no backtick, backslash or control character"
         )

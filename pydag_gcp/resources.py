@@ -7,15 +7,20 @@ A resource is a name, not a handle: constructing one talks to nobody. Its one me
 from __future__ import annotations
 
 import enum
-import fnmatch
 import hashlib
 import re
+import unicodedata
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pydag_gcp.errors import DefinitionError
+from pydag_gcp.model import complaint, named, names
+from pydag_gcp.patterns import meet
 
 if TYPE_CHECKING:
     from pydag_gcp.gcp import Clients
@@ -41,6 +46,8 @@ _PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{2,61}[a-z0-9]")
 _DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
 # https://cloud.google.com/bigquery/docs/tables#table_naming, with a partition decorator or a wildcard at the end
 _TABLE = re.compile(r"[^\s`.$*][^`.$*]{0,1022}(?:\$[A-Za-z0-9_]+|\*)?|\*")
+# https://cloud.google.com/bigquery/docs/partitioned-tables#partition_decorators: a year holds its months, days, hours
+_TIME = re.compile(r"\d{4}(?:\d\d){0,3}")
 # https://cloud.google.com/storage/docs/buckets#naming
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 # https://cloud.google.com/dataproc/docs/reference/rpc/google.cloud.dataproc.v1#cluster
@@ -48,9 +55,23 @@ _CLUSTER = re.compile(r"[a-z](?:[a-z0-9-]{0,49}[a-z0-9])?")
 _REGION = re.compile(r"[a-z]+-[a-z]+[0-9]+")
 
 
+#: Whether what is constructed was rendered: a value that looks like a template is then none, and is checked as it is.
+_rendered: ContextVar[bool] = ContextVar("rendered", default=False)
+
+
+@contextmanager
+def as_rendered() -> Iterator[None]:
+    """Construct copies in which nothing is left to render."""
+    token = _rendered.set(True)
+    try:
+        yield
+    finally:
+        _rendered.reset(token)
+
+
 def is_template(text: str) -> bool:
     """Tell whether a string still has to be rendered."""
-    return "{{" in text or "{%" in text
+    return not _rendered.get() and ("{{" in text or "{%" in text)
 
 
 class Resource(BaseModel):
@@ -68,10 +89,8 @@ class Resource(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or key
-            message = first["msg"].removeprefix("Value error, ")
-            raise DefinitionError(f"{type(self).__name__}: field {field!r}: {message}") from error
+            bare = complaint(error, given=fields, known=names(type(self)))
+            raise named(bare, type(self)) from bare
 
     @model_validator(mode="before")
     @classmethod
@@ -89,6 +108,11 @@ class Resource(BaseModel):
         Raises:
             google.api_core.exceptions.GoogleAPICallError: The service refused to say.
         """
+
+
+def _may_stand_in_a_table(char: str) -> bool:
+    """Letters, marks, digits, connectors, dashes and spaces: https://cloud.google.com/bigquery/docs/tables#table_naming."""
+    return char in "$*" or unicodedata.category(char)[0] in "LMN" or unicodedata.category(char) in {"Pc", "Pd", "Zs"}
 
 
 def _meets(mine: str | None, other: str | None) -> bool:
@@ -117,7 +141,8 @@ class Table(Resource):
             return value
         parts = value.rsplit(".", 2)
         patterns = (_PROJECT, _DATASET, _TABLE)[-len(parts) :]
-        if not all(pattern.fullmatch(part) for pattern, part in zip(patterns, parts, strict=True)):
+        known = all(map(_may_stand_in_a_table, parts[-1]))
+        if not known or not all(pattern.fullmatch(part) for pattern, part in zip(patterns, parts, strict=True)):
             raise ValueError(f"expected a table such as 'dataset.table' or 'project.dataset.table', got {value!r}")
         return value
 
@@ -170,9 +195,10 @@ class Table(Resource):
             return its.startswith(mine) if "*" in self.name else mine.startswith(its)
         if self.name != other.name:
             return False
-        if self.partition is None or other.partition is None:
+        if self.partition is None or other.partition is None or self.partition == other.partition:
             return True
-        return self.partition.startswith(other.partition) or other.partition.startswith(self.partition)
+        shorter, longer = sorted((self.partition, other.partition), key=len)
+        return longer.startswith(shorter) and all(map(_TIME.fullmatch, (shorter, longer)))
 
     def version(self, clients: Clients) -> Version:
         """Creation time, last-modified time and row count; UNKNOWN for wildcards, views and streaming buffers.
@@ -248,17 +274,17 @@ class GCSObject(Resource):
         """Whether it may stand for several objects."""
         return self.is_glob or self.is_prefix
 
+    @property
+    def pattern(self) -> str:
+        """The name as a pattern that all objects meant fit."""
+        return f"{self.name}*" if self.is_prefix else self.name
+
     def overlaps(self, other: Resource) -> bool:
-        """See :meth:`Resource.overlaps`; two patterns overlap if one's fixed part begins with the other's."""
+        """See :meth:`Resource.overlaps`; two patterns overlap if a name may fit both."""
         if not isinstance(other, GCSObject) or self.bucket != other.bucket:
             return False
-        if self.many and other.many:
-            return self.fixed.startswith(other.fixed) or other.fixed.startswith(self.fixed)
         if self.many or other.many:
-            pattern, single = (self, other) if self.many else (other, self)
-            if pattern.is_prefix and not pattern.is_glob:
-                return single.name.startswith(pattern.name)
-            return fnmatch.fnmatchcase(single.name, pattern.name)
+            return meet(self.pattern, other.pattern)
         return self.name == other.name
 
     def version(self, clients: Clients) -> Version:

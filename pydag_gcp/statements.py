@@ -22,9 +22,9 @@ from pydag_gcp.errors import DefinitionError, did_you_mean
 from pydag_gcp.googlesql import Token, Unclosed, tokens
 from pydag_gcp.references import path_of, references
 from pydag_gcp.rendering import Query, qualified
-from pydag_gcp.resources import Table
+from pydag_gcp.resources import GCSObject, Resource, Table
 
-_Tables = frozenset[Table] | None
+_Resources = frozenset[Resource] | None
 
 # https://cloud.google.com/bigquery/docs/reference/standard-sql/procedural-language: what a statement of it begins with
 _PROCEDURAL = frozenset(
@@ -55,6 +55,9 @@ _OPAQUE = Analysis(
 _NOT_ATOMIC = frozenset(
     ("BEGIN_TRANSACTION", "COMMIT_TRANSACTION", "DECLARE", "EXPORT_DATA", "LOAD_DATA", "ROLLBACK_TRANSACTION", "SET")
 )
+
+#: Who reads what these make reads what is behind it.
+_LIKE_VIEWS = frozenset(("CREATE_EXTERNAL_TABLE", "CREATE_MATERIALIZED_VIEW", "CREATE_VIEW"))
 
 _parsing: ContextVar[bool] = ContextVar("_parsing", default=False)
 
@@ -96,10 +99,22 @@ def examine(query: Query, *, project: str, dataset: str | None) -> Analysis:
         writes=_union([info.writes for info in infos]),
         single_atomic=len(effective) == 1 and effective[0].kind not in _NOT_ATOMIC,
         deterministic=script.steady,
+        replaces=frozenset().union(*(info.writes or () for info in infos if info.replaces)),
+        views=_views(infos),
     )
 
 
-def _union(sets: Sequence[_Tables]) -> _Tables:
+def _views(infos: Sequence[StatementInfo]) -> dict[Table, frozenset[Resource]]:
+    views: dict[Table, frozenset[Resource]] = {}
+    for info in infos:
+        if info.kind in _LIKE_VIEWS and info.reads is not None:
+            for view in info.writes or ():
+                if isinstance(view, Table):
+                    views[view] = views.get(view, frozenset()) | info.reads
+    return views
+
+
+def _union(sets: Sequence[_Resources]) -> _Resources:
     known = [tables for tables in sets if tables is not None]
     return frozenset().union(*known) if len(known) == len(sets) else None
 
@@ -201,9 +216,13 @@ class _Script:
             temporary_functions=frozenset(self.functions),
         )
         self.steady = self.steady and found.steady and not effect.unsteady
-        reads = self._named(found.tables) if found.known and not effect.reads_more else None
+        known = found.known and not effect.reads_more
+        reads = self._named(found.tables, effect.source_uris) if known else None
         self._remember(tree, effect)
-        writes = None if effect.targets is None else self._named(self._lasting(effect.targets))
+        writes = None
+        if effect.targets is not None:
+            writes = self._named(self._lasting(effect.targets), effect.target_uris)
+            writes = writes if effect.appends else _exclusive(writes)
         return StatementInfo(kind=effect.kind, reads=reads, writes=writes, replaces=effect.replaces)
 
     def _remember(self, tree: exp.Expr, effect: Effect) -> None:
@@ -217,9 +236,9 @@ class _Script:
     def _lasting(self, targets: Sequence[exp.Table]) -> list[exp.Table]:
         return [t for t in targets if not (t.name.lower() in self.tables and not t.db) and t.db.upper() != "_SESSION"]
 
-    def _named(self, tables: Sequence[exp.Table]) -> _Tables:
+    def _named(self, tables: Sequence[exp.Table], uris: Sequence[str]) -> _Resources:
         try:
-            return frozenset(map(self._table, tables))
+            return frozenset([*map(self._table, tables), *map(_object, uris)])
         except _Unnameable:
             return None
 
@@ -235,6 +254,20 @@ class _Script:
         except DefinitionError as error:
             raise _Unnameable from error
         return next((known for known in self.query.tables if known.table == table.table), table)
+
+
+def _object(uri: str) -> GCSObject:
+    try:
+        return GCSObject(uri)
+    except DefinitionError as error:
+        raise _Unnameable from error
+
+
+def _exclusive(resources: _Resources) -> _Resources:
+    """Without leave for others to write at the same time."""
+    if resources is None:
+        return None
+    return frozenset(Table(part.table) if isinstance(part, Table) and part.shared else part for part in resources)
 
 
 class _Unnameable(Exception):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pydag_gcp.errors import DefinitionError
-from pydag_gcp.resources import Table
+from pydag_gcp.resources import GCSObject, Resource, Table
 from pydag_gcp.sql import Analysis, Query, analyse
 
 PROJECT = "proj"
@@ -352,3 +352,74 @@ def test_any_text_is_analysed_or_refused_in_one_line(words: list[str]) -> None:
 def test_deep_nesting_does_not_break_it() -> None:
     sql = "SELECT * FROM d.t WHERE " + " AND ".join(f"a = {n}" for n in range(3000))
     assert analysed(sql).reads == tables("d.t")
+
+
+@pytest.mark.parametrize(
+    ("sql", "reads", "writes"),
+    [
+        (
+            "EXPORT DATA OPTIONS (uri = 'gs://bucket/out/*.csv', format = 'CSV') AS SELECT * FROM d.t",
+            {Table("proj.d.t")},
+            {GCSObject("gs://bucket/out/*.csv")},
+        ),
+        (
+            "LOAD DATA INTO d.t FROM FILES (format = 'CSV', uris = ['gs://bucket/a.csv', 'gs://bucket/b*'])",
+            {GCSObject("gs://bucket/a.csv"), GCSObject("gs://bucket/b*")},
+            {Table("proj.d.t")},
+        ),
+        (
+            "CREATE EXTERNAL TABLE d.t OPTIONS (format = 'CSV', uris = ['gs://bucket/a.csv'])",
+            {GCSObject("gs://bucket/a.csv")},
+            {Table("proj.d.t")},
+        ),
+        ("EXPORT DATA OPTIONS (uri = CONCAT('gs://bucket/', 'x*')) AS SELECT 1", set(), None),
+        ("LOAD DATA INTO d.t FROM FILES (format = 'CSV', uris = ['s3://bucket/a'])", None, {Table("proj.d.t")}),
+    ],
+)
+def test_objects_that_are_named_are_known(sql: str, reads: set[Resource] | None, writes: set[Resource] | None) -> None:
+    found = analysed(sql)
+
+    assert (found.reads, found.writes) == (reads, writes)
+
+
+def test_what_is_replaced_as_a_whole() -> None:
+    found = analysed("CREATE OR REPLACE TABLE d.t AS SELECT 1 x; INSERT d.u SELECT * FROM d.t; TRUNCATE TABLE d.v")
+
+    assert found.replaces == tables("d.t d.v")
+
+
+def test_views_and_external_tables_stand_for_what_they_read() -> None:
+    found = analysed(
+        "CREATE VIEW d.v AS SELECT * FROM d.t; CREATE MATERIALIZED VIEW d.m AS SELECT n FROM d.u;"
+        "CREATE EXTERNAL TABLE d.e OPTIONS (format = 'CSV', uris = ['gs://bucket/a.csv']);"
+        "CREATE VIEW d.unknown AS SELECT d.f(x) FROM d.t; CREATE TABLE d.x AS SELECT * FROM d.t"
+    )
+
+    assert found.views == {
+        Table("proj.d.v"): tables("d.t"),
+        Table("proj.d.m"): tables("d.u"),
+        Table("proj.d.e"): {GCSObject("gs://bucket/a.csv")},
+    }
+
+
+@pytest.mark.parametrize(
+    ("sql", "shared"),
+    [
+        ("INSERT `d.audit` VALUES (1)", True),
+        ("CREATE TABLE IF NOT EXISTS d.audit (n INT64); INSERT d.audit VALUES (1)", True),
+        ("LOAD DATA INTO d.audit FROM FILES (format = 'CSV', uris = ['gs://bucket/a.csv'])", True),
+        ("CREATE OR REPLACE TABLE d.audit (n INT64)", False),
+        ("UPDATE d.audit SET n = 1 WHERE TRUE", False),
+        ("DELETE d.audit WHERE n = 1", False),
+        ("MERGE d.audit AS a USING d.t AS t ON FALSE WHEN NOT MATCHED THEN INSERT ROW", False),
+        ("DROP TABLE d.audit", False),
+        ("INSERT d.audit VALUES (1); DELETE d.audit WHERE n = 1", None),
+    ],
+)
+def test_a_table_is_shared_only_by_those_who_append(sql: str, shared: bool | None) -> None:
+    audit = Table("proj.d.audit", shared=True)
+
+    found = analyse(Query(sql=sql, tables=frozenset({audit})), project=PROJECT, dataset=None)
+
+    appended, changed = frozenset[Resource]({audit}), frozenset[Resource]({Table("proj.d.audit")})
+    assert found.writes == (appended | changed if shared is None else appended if shared else changed)

@@ -78,6 +78,9 @@ OVERLAPS = [
     (Table("d.t$20220101"), Table("d.t"), True),
     (Table("d.t$20220101"), Table("d.t$20220102"), False),
     (Table("d.t$20220101"), Table("d.t$202201"), True),  # the day lies in the month
+    (Table("d.t$10"), Table("d.t$100"), False),  # of integers, neither holds the other
+    (Table("d.t$2022013112"), Table("d.t$20220131"), True),
+    (Table("d.t$__NULL__"), Table("d.t$20220131"), False),
     (Table("d.events_*"), Table("d.events_2022"), True),
     (Table("d.events_*"), Table("d.event"), False),
     (Table("d.events_*"), Table("d.events_20*"), True),
@@ -92,6 +95,11 @@ OVERLAPS = [
     (GCSObject("gs://bucket/a/*.csv"), GCSObject("gs://bucket/a/b.json"), False),
     (GCSObject("gs://bucket/a/*.csv"), GCSObject("gs://bucket/a/"), True),
     (GCSObject("gs://bucket/a/*"), GCSObject("gs://bucket/b/*"), False),
+    (GCSObject("gs://bucket/a/*.csv"), GCSObject("gs://bucket/a/*.json"), False),
+    (GCSObject("gs://bucket/a/*.csv"), GCSObject("gs://bucket/*/x.csv"), True),
+    (GCSObject("gs://bucket/a-?.csv"), GCSObject("gs://bucket/a-[0-9].csv"), True),
+    (GCSObject("gs://bucket/a-[0-9].csv"), GCSObject("gs://bucket/a-x*"), False),
+    (GCSObject("gs://bucket/a*/"), GCSObject("gs://bucket/abc/d"), True),
     (Cluster("c"), Cluster("c"), True),
     (Cluster("c"), Cluster("c", region="europe-west1"), False),
     (Table("d.t"), Cluster("t"), False),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
+import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -17,13 +19,16 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import grpc
 import pytest
+import requests
 from google.cloud import dataproc_v1
+from google.cloud.bigquery import QueryJobConfig
 from google.longrunning import operations_pb2  # type: ignore[import-untyped]
 from google.protobuf import empty_pb2
 
 from pydag_gcp.gcp import Clients, Endpoints, Target
 from pydag_gcp.local import daemon
-from pydag_gcp.operator import Context
+from pydag_gcp.operator import Context, Done, Failed, RemoteOperator, Running
+from pydag_gcp.retry import is_transient
 
 # HTTP -----------------------------------------------------------------------------------------------------------------
 
@@ -104,6 +109,7 @@ class HttpService:
             ("GET", "/bigquery/v2/projects/([^/]+)/queries/([^/]+)", self._results),
             ("GET", objects, self._list),
             ("GET", f"{objects}/([^/]+)", self._object),
+            ("DELETE", f"{objects}/([^/]+)", self._delete),
             ("POST", f"/upload{objects}", self._upload),
             ("GET", f"/download{objects}/([^/]+)", self._download),
         ]
@@ -154,7 +160,14 @@ class HttpService:
         return 200, self._described(bucket, name)
 
     def _described(self, bucket: str, name: str) -> dict[str, Any]:
-        return {"bucket": bucket, "name": name, "size": str(len(self.objects[bucket, name])), "generation": "1"}
+        size = str(len(self.objects[bucket, name]))
+        created = "2022-01-31T00:00:00.000Z"
+        return {"bucket": bucket, "name": name, "size": size, "generation": "1", "timeCreated": created}
+
+    def _delete(self, request: Request, bucket: str, name: str) -> Answer:
+        assert request.query["ifGenerationMatch"] == ["1"]
+        del self.objects[bucket, name]
+        return 204, b""
 
     def _upload(self, request: Request, bucket: str) -> Answer:
         """https://cloud.google.com/storage/docs/request-preconditions: ifGenerationMatch=0 means: it must not exist."""
@@ -195,7 +208,7 @@ def _handler(service: HttpService) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = _serve  # noqa: N815  the base class names them so
+        do_DELETE = do_GET = do_POST = _serve  # noqa: N815  the base class names them so
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class names it so
             pass
@@ -445,6 +458,83 @@ def local_clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]
 def local_ctx(local_clients: Clients, log: Lines, tmp_path: Path) -> Context:
     """The context of a try that talks to the local cloud."""
     return _context(local_clients, tmp_path)
+
+
+@pytest.fixture
+def cloud(local_ctx: Context) -> Iterator[Cloud]:
+    name = secrets.token_hex(4)
+    found = Cloud(ctx=local_ctx, dataset=f"d{name}", bucket=f"bucket-{name}")
+    local_ctx.clients.bigquery().create_dataset(found.dataset)
+    local_ctx.clients.storage().create_bucket(found.bucket)
+    yield found
+    found.clear()
+
+
+@dataclass
+class Cloud:
+    """What the executor does with a task, against the local cloud, in a dataset and a bucket of its own."""
+
+    ctx: Context
+    dataset: str
+    bucket: str
+
+    def run(self, task: RemoteOperator, job_id: str | None = None) -> tuple[Done | Failed, Any]:
+        """Send again what is transient, poll to the end; return how it ended and its result."""
+        job_id = job_id or f"pydag-{secrets.token_hex(16)}"
+        task.check(self.ctx)
+        handle = self._insisting(lambda: task.submit(self.ctx, job_id))
+        deadline = time.monotonic() + 60
+        while isinstance(status := task.poll(self.ctx, handle), Running):
+            assert time.monotonic() < deadline, status
+            time.sleep(0.02)
+        if isinstance(status, Failed):
+            return status, None
+        return status, self._insisting(lambda: task.result(self.ctx, handle))
+
+    def sql(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run SQL on tables of the dataset."""
+        client = self.ctx.clients.bigquery()
+        config = QueryJobConfig(default_dataset=f"{client.project}.{self.dataset}")
+        return [tuple(row.values()) for row in client.query_and_wait(sql, job_config=config)]
+
+    def put(self, **objects: str) -> None:
+        """Make objects of a folder ``out`` in the bucket."""
+        for name, content in objects.items():
+            self.ctx.clients.storage().bucket(self.bucket).blob(f"out/{name}").upload_from_string(content)
+
+    def objects(self) -> dict[str, bytes]:
+        """What is in the bucket."""
+        return {blob.name: blob.download_as_bytes() for blob in self.ctx.clients.storage().list_blobs(self.bucket)}
+
+    def on_next(self, method: str, fault: str) -> None:
+        """Let the next call of a method go wrong, counting from now."""
+        self._control("DELETE", "calls")
+        self._control("POST", "faults", json={"method": method, "call": 1, "fault": fault})
+
+    def calls(self, method: str) -> int:
+        """How often a method was called since :meth:`on_next`."""
+        return int(self._control("GET", "calls").json().get(method, 0))
+
+    def clear(self) -> None:
+        """Let nothing go wrong any more."""
+        self._control("DELETE", "faults")
+        self._control("DELETE", "calls")
+
+    def _control(self, verb: str, path: str, **content: Any) -> requests.Response:
+        endpoints = self.ctx.target.endpoints
+        assert endpoints is not None
+        return requests.request(verb, f"{endpoints.storage}/_pydag/{path}", timeout=10, **content)
+
+    @staticmethod
+    def _insisting(call: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return call()
+            except Exception as error:
+                if not is_transient(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
 
 def _context(clients: Clients, folder: Path) -> Context:

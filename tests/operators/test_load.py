@@ -46,6 +46,19 @@ def test_what_the_service_gets_is_what_we_configured(ctx: Context, http: HttpSer
     assert http.requests[0].json["configuration"]["load"] == sent(task, ctx)
 
 
+@pytest.mark.parametrize(
+    ("write", "shared", "replaces"),
+    [("WRITE_TRUNCATE", False, 1), ("WRITE_APPEND", True, 0), ("WRITE_EMPTY", False, 0)],
+)
+def test_a_destination_is_shared_only_by_those_who_append(
+    ctx: Context, write: str, shared: bool, replaces: int
+) -> None:
+    task = load(destination=Table("d.t", shared=True), write=write)
+
+    assert task.writes(ctx) == frozenset({Table("acme-1.d.t", shared=shared)})
+    assert len(task.replaces(ctx)) == replaces
+
+
 def test_every_option_has_its_place(ctx: Context) -> None:
     task = load(
         source=["gs://bucket", "gs://bucket/2021/", "gs://bucket/2022-*.csv"],
