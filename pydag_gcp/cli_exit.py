@@ -12,12 +12,14 @@ from typing import Any, TextIO
 
 import click
 
-from pydag_gcp import streams
-from pydag_gcp.errors import PydagError
+from pydag_gcp import log_format, streams
+from pydag_gcp.errors import DefinitionError, PydagError
 
 #: Exit code after Ctrl-C or SIGTERM.
 INTERRUPTED = 130
 _USAGE = 2
+#: Characters of an error that are printed; a value in it may be as long as a file.
+_LONGEST = 2000
 
 
 def exit_code_of(command: click.Command, args: Sequence[str], *, prog_name: str) -> int:
@@ -29,7 +31,15 @@ def exit_code_of(command: click.Command, args: Sequence[str], *, prog_name: str)
         prog_name: What help and messages call the program.
     """
     streams.prepare()
+    with log_format.stderr_for(args):
+        return _exit_code(command, args, prog_name=prog_name)
+
+
+def _exit_code(command: click.Command, args: Sequence[str], *, prog_name: str) -> int:
     as_json = "--json" in args
+    for word in args:
+        if not _is_text(word):
+            return _fail(f"the argument {word!r} is no UTF-8 text", _USAGE, as_json=as_json)
     try:
         code = command.main(list(args), prog_name=prog_name, standalone_mode=False)
         sys.stdout.flush()
@@ -51,18 +61,40 @@ def exit_code_of(command: click.Command, args: Sequence[str], *, prog_name: str)
     return int(code or 0)
 
 
+def _is_text(word: str) -> bool:
+    """Tell whether a word can be written down: Python takes in any bytes, as lone surrogates."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def say(error: PydagError | str) -> str:
-    """Print an error as one line on stderr, without its secrets; return that line."""
+    """Print an error on stderr, without its secrets: one line, and what it shows of the source; return the line."""
     from pydag_gcp.logs import Redactor
 
-    text = " ".join(Redactor()(str(error)).splitlines())
+    redact = Redactor()
+    text = _printable(redact(str(error)))
     click.echo(f"error: {text}", err=True)
+    shown = error.excerpt if isinstance(error, DefinitionError) and not log_format.structured() else None
+    for line in redact(shown or "").splitlines():
+        click.echo(f"  {line}", err=True)
     return text
 
 
+def _printable(text: str) -> str:
+    """One line of at most some hundred words, in which a terminal finds no commands."""
+    line = " ".join(text.splitlines())
+    shown = line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
+
+
 def print_document(document: Mapping[str, Any], stream: TextIO) -> None:
-    """Print the one JSON document."""
-    print(json.dumps(document, indent=2, default=str), file=stream, flush=True)
+    """Print the one JSON document, without its secrets."""
+    from pydag_gcp.logs import Redactor
+
+    print(json.dumps(Redactor().within(document), indent=2, default=str), file=stream, flush=True)
 
 
 def _fail(error: PydagError | str, code: int, *, as_json: bool) -> int:

@@ -46,9 +46,31 @@ class PydagError(Exception):
 
 
 class DefinitionError(PydagError, ValueError):
-    """The pipeline, its SQL or a file it names is wrong; nothing ran."""
+    """The pipeline, its SQL or a file it names is wrong; nothing ran.
+
+    Args:
+        what: What is wrong, without a full stop.
+        where: The place, most general part first (see :func:`place`).
+        hint: How to mend it.
+        excerpt: The line of the source with the wrong part underlined (see :mod:`pydag_gcp.excerpt`): shown below the
+            message, never part of it.
+        loc: The path of names and numbers to the wrong value inside the task, as pydantic has it.
+    """
 
     exit_code = 2
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        hint: str | None = None,
+        excerpt: str | None = None,
+        loc: tuple[int | str, ...] = (),
+    ) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.excerpt = excerpt
+        self.loc = loc
 
 
 class SettingsError(PydagError, ValueError):
@@ -109,12 +131,17 @@ class RunFailed(PydagError, RuntimeError):
 
 
 def place(
-    *, file: Path | str | None = None, line: int | None = None, task: str | None = None, field: str | None = None
+    *,
+    file: Path | str | None = None,
+    line: int | None = None,
+    column: int | None = None,
+    task: str | None = None,
+    field: str | None = None,
 ) -> str:
-    """Name a place the way every message does: ``pipeline.py:12: task 'ingest': field 'region'``."""
+    """Name a place the way every message does: ``pipeline.yaml:12:5: task 'ingest': field 'region'``."""
     parts = []
     if file is not None:
-        parts.append(f"{file}:{line}" if line else str(file))
+        parts.append(":".join(str(part) for part in (file, line, column) if part is not None))
     if task is not None:
         parts.append(f"task {task!r}")
     if field is not None:

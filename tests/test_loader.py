@@ -163,6 +163,43 @@ def test_pipelines_are_found_by_path_and_by_name(project: Path) -> None:
         find("pipelines/dayly.py")
 
 
+def test_pipelines_are_found_by_the_id_of_their_dag(project: Path) -> None:
+    Path("pipelines").mkdir()
+    Path("pipelines/a.py").write_text(
+        "raise AssertionError('executed')\n" + GOOD.replace("DAG('good')", "DAG('in_python')")
+    )
+    Path("pipelines/b.yaml").write_text("dag: in_yaml")
+    Path("pipelines/c.json").write_text('{"dag": {"dag_id": "in_2022"}}')
+    Path("pipelines/d.yml").write_text("dag: [broken")
+    Path("pipelines/e.py").write_text("broken (")
+
+    found = {name: find(name).name for name in ("in_python", "in_yaml", "in_2022", "d", "e")}
+
+    assert found == {"in_python": "a.py", "in_yaml": "b.yaml", "in_2022": "c.json", "d": "d.yml", "e": "e.py"}
+
+
+def test_the_name_of_a_file_goes_before_an_id(project: Path) -> None:
+    Path("pipelines").mkdir()
+    Path("pipelines/daily.yaml").write_text("dag: hourly")
+    Path("pipelines/hourly.yaml").write_text("dag: daily")
+    assert find("daily") == Path("pipelines/daily.yaml")
+
+
+def test_a_name_that_several_have_is_refused(project: Path) -> None:
+    Path("pipelines").mkdir()
+    for name in ("a", "b"):
+        Path(f"pipelines/{name}.yaml").write_text("dag: same")
+    with pytest.raises(DefinitionError, match=r"^'same' may be pipelines/a.yaml and pipelines/b.yaml; give the path"):
+        find("same")
+
+
+def test_a_pipeline_in_python_and_in_yaml_is_the_one_in_python(project: Path) -> None:
+    Path("pipelines").mkdir()
+    for ending in ("json", "py", "yaml"):
+        Path(f"pipelines/daily.{ending}").write_text("")
+    assert find("daily") == Path("pipelines/daily.py")
+
+
 def test_a_file_of_another_kind_is_refused(project: Path) -> None:
     Path("x.txt").write_text("")
     with pytest.raises(DefinitionError, match=r"x.txt: is no pipeline: cannot load .txt"):

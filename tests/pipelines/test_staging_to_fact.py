@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.timeout(600)]
 
+PIPELINES = Path(__file__).parents[2] / "pipelines"
 SAMPLE = "input/test.csv"
 HEADER = b"col1,col2,col3"
 
@@ -55,7 +56,7 @@ def test_the_staging_table_is_the_input_row_for_row(sample: dict[str, Rows], sam
 
 
 def test_running_again_gives_the_same_tables(cloud: Cloud, sample: dict[str, Rows]) -> None:
-    ended = cloud.pydag("run", "staging_to_fact", "--json", "--param", "dataset=sample")
+    ended = cloud.pydag("run", str(PIPELINES / "staging_to_fact.py"), "--json", "--param", "dataset=sample")
 
     assert cloud.snapshot("sample") == sample
     document = json.loads(ended.stdout)
@@ -73,6 +74,13 @@ def test_running_again_gives_the_same_tables(cloud: Cloud, sample: dict[str, Row
         ),
         ("success", 1),
     )
+
+
+def test_the_same_pipeline_in_yaml_gives_the_same_tables(cloud: Cloud, sample: dict[str, Rows]) -> None:
+    ended = cloud.pydag("run", str(PIPELINES / "staging_to_fact.yaml"), "--param", "dataset=from_yaml")
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert cloud.snapshot("from_yaml") == sample
 
 
 def test_another_input_replaces_every_row(cloud: Cloud) -> None:
