@@ -6,22 +6,27 @@
     target = "local"              # PYDAG_TARGET
     processors = 8                # PYDAG_PROCESSORS
     store = "sqlite:///..."       # PYDAG_STORE; default: .pydag/pydag.db
+    log_format = "text"           # PYDAG_LOG_FORMAT; json: lines for Cloud Logging
 
     [targets.my-project]          # a GCP project
     location = "EU"
     credentials = "key.json"      # default: application default credentials
     create_datasets = true
+
+    [spark]                       # what Spark scripts of the 2022 pyDag find in --params
+    temporaryGcsBucket = "my-temporary-bucket"
 """
 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pydag_gcp.errors import SettingsError, did_you_mean, place
 from pydag_gcp.gcp import Endpoints, Target
@@ -30,7 +35,24 @@ LOCAL = "local"
 #: The project that the local cloud pretends to be.
 LOCAL_PROJECT = "pydag-local"
 
+# https://cloud.google.com/resource-manager/docs/creating-managing-projects (domain-scoped ids have a colon)
+_PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{2,61}[a-z0-9]")
+#: The settings that have a variable, too.
+_SIMPLE = ("target", "store", "processors", "log_format")
 _EMULATORS = ("BIGQUERY_EMULATOR_HOST", "STORAGE_EMULATOR_HOST", "DATAPROC_EMULATOR_HOST")
+#: It may be missing: Secret Manager is then looked for beside Dataproc.
+_OPTIONAL = "SECRETMANAGER_EMULATOR_HOST"
+
+
+def _flat(table: Any) -> Any:
+    """Read ``spark.jars = "..."`` as one name, which TOML takes for a table in a table; names are in lower case."""
+    if not isinstance(table, dict):
+        return table
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        inner = _flat(value) if isinstance(value, dict) else {"": value}
+        flat.update({".".join(filter(None, (name.lower(), rest))): found for rest, found in inner.items()})
+    return flat
 
 
 class TargetSettings(BaseModel):
@@ -58,39 +80,54 @@ class Settings(BaseModel):
     target_name: str = Field(default=LOCAL, alias="target", description="Where runs go unless told otherwise")
     store: str = Field(default="", description="SQLAlchemy URL of the metadata database")
     processors: int | None = Field(default=None, ge=1, le=4096, description="Processors of this machine")
+    log_format: Literal["text", "json"] = Field(default="text", description="What runs log: json for Cloud Logging")
     targets: dict[str, TargetSettings] = Field(default_factory=dict)
+    spark: Annotated[dict[str, str], BeforeValidator(_flat)] = Field(
+        default_factory=dict, description="What Spark scripts of the 2022 pyDag find in --params, names in lower case"
+    )
 
     @property
     def store_url(self) -> str:
         """URL of the metadata database."""
         return self.store or f"sqlite:///{self.home / 'pydag.db'}"
 
-    def target(self, name: str | None = None, *, environ: Mapping[str, str] = os.environ) -> Target:
+    def target(
+        self, name: str | None = None, *, environ: Mapping[str, str] = os.environ, written_for: str | None = None
+    ) -> Target:
         """Resolve a target's name; talks to nobody.
 
         Args:
             name: ``local``, a table of ``[targets]`` or a GCP project id; default: the setting.
             environ: Where emulator variables are looked up.
+            written_for: The only project that the pipeline can run in; the local cloud pretends to be it.
 
         Raises:
-            SettingsError: Emulator variables contradict the target, or not all of them are set.
+            SettingsError: The name is none of these; emulator variables contradict the target, or not all of them are
+                set; or the target is not the project that the pipeline is written for.
         """
         name = name or self.target_name
+        if name != LOCAL and name not in self.targets and not _PROJECT.fullmatch(name):
+            known = did_you_mean(name, [LOCAL, *self.targets])
+            raise SettingsError(f"target {name!r} is neither 'local' nor a GCP project id", hint=known)
         given = self.targets.get(name) or TargetSettings(create_datasets=name == LOCAL)
-        emulators = {key: environ[key] for key in _EMULATORS if environ.get(key)}
+        emulators = {key: environ[key] for key in (*_EMULATORS, _OPTIONAL) if environ.get(key)}
         if name != LOCAL and emulators:
             raise SettingsError(
                 f"target {name!r} is a real project, but {', '.join(sorted(emulators))} is set",
                 hint="unset it, or use --target local",
             )
-        if emulators and len(emulators) < len(_EMULATORS):
+        if emulators and (missing := sorted(set(_EMULATORS) - set(emulators))):
             raise SettingsError(
-                f"{', '.join(sorted(emulators))} is set, but not {', '.join(sorted(set(_EMULATORS) - set(emulators)))}",
+                f"{', '.join(sorted(emulators))} is set, but not {', '.join(missing)}",
                 hint='set all three (`eval "$(pydag local env)"`) or none',
             )
+        own = given.project or (None if name == LOCAL else name)
+        if own and written_for and own != written_for:
+            what = f"target {name!r} is project {own!r}, but the pipeline is written for project {written_for!r}"
+            raise SettingsError(what, hint=f"use --target {written_for} or --target local")
         return Target(
             name=name,
-            project=given.project or (LOCAL_PROJECT if name == LOCAL else name),
+            project=own or written_for or LOCAL_PROJECT,
             location=given.location,
             credentials=str(self.project_folder / given.credentials) if given.credentials else None,
             create_datasets=given.create_datasets,
@@ -107,6 +144,7 @@ def _endpoints(emulators: Mapping[str, str]) -> Endpoints:
         bigquery=url(emulators["BIGQUERY_EMULATOR_HOST"]),
         storage=url(emulators["STORAGE_EMULATOR_HOST"]),
         dataproc=emulators["DATAPROC_EMULATOR_HOST"].removeprefix("http://"),
+        secretmanager=emulators.get(_OPTIONAL, "").removeprefix("http://") or None,
     )
 
 
@@ -121,7 +159,7 @@ def load(near: Path | None = None, *, environ: Mapping[str, str] = os.environ) -
     home = Path(environ["PYDAG_HOME"]).expanduser().resolve() if environ.get("PYDAG_HOME") else folder / ".pydag"
     values = {**_read(folder / "pydag.toml"), "project_folder": folder, "home": home}
     sources = dict.fromkeys(values, str(folder / "pydag.toml"))
-    for key in ("target", "store", "processors"):
+    for key in _SIMPLE:
         variable = f"PYDAG_{key.upper()}"
         if environ.get(variable):
             values[key] = environ[variable]
@@ -137,7 +175,8 @@ def _settings_error(error: ValidationError, sources: Mapping[str, str], default:
     name = ".".join(str(part) for part in first["loc"])
     where = place(file=sources.get(str(first["loc"][0]), str(default)), field=name)
     if first["type"] == "extra_forbidden":
-        known = TargetSettings.model_fields if len(first["loc"]) > 1 else ["target", "store", "processors", "targets"]
+        inside = len(first["loc"]) > 1
+        known = TargetSettings.model_fields if inside else [*_SIMPLE, "targets", "spark"]
         return SettingsError("no such setting", where=where, hint=did_you_mean(str(first["loc"][-1]), known))
     return SettingsError(f"{first['msg']}, got {first['input']!r}", where=where)
 

@@ -97,6 +97,8 @@ def test_half_of_the_emulator_variables_is_refused(tmp_path: Path) -> None:
             "[targets.x]\nlocaton = 'EU'",
             r"field 'targets.x.localon'|field 'targets.x.locaton': no such setting; did you",
         ),
+        ("[spark]\nx = 1", r"field 'spark.x': .*valid string, got 1"),
+        ("spark = 'x'", r"field 'spark': .*valid dictionary, got 'x'"),
         ("home = 'x'", r"field 'home': no such setting"),
         ("= 3", r"pydag.toml: cannot be read: "),
     ],
@@ -110,3 +112,21 @@ def test_wrong_settings_name_the_place(tmp_path: Path, text: str, message: str) 
 def test_a_wrong_variable_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"PYDAG_PROCESSORS: field 'processors'"):
         load(tmp_path, environ={"PYDAG_PROCESSORS": "many"})
+
+
+def test_what_spark_scripts_of_2022_are_given(tmp_path: Path) -> None:
+    write(tmp_path, '[spark]\nspark.jars = "gs://a/b.jar"\ntemporaryGcsBucket = "c"\n"A.b" = "d"\n')
+
+    given = load(tmp_path, environ={}).spark
+
+    assert given == {"spark.jars": "gs://a/b.jar", "temporarygcsbucket": "c", "a.b": "d"}
+
+
+def test_a_pipeline_written_for_one_project_runs_there_or_locally(tmp_path: Path) -> None:
+    write(tmp_path, '[targets.prod]\nproject = "acme-1"\n')
+    loaded = load(tmp_path, environ={})
+
+    assert loaded.target("local", environ={}, written_for="acme-1").project == "acme-1"
+    assert loaded.target("prod", environ={}, written_for="acme-1").project == "acme-1"
+    with pytest.raises(SettingsError, match="target 'other' is project 'other', but the pipeline is written for"):
+        loaded.target("other", environ={}, written_for="acme-1")

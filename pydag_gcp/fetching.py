@@ -1,0 +1,44 @@
+"""What a pipeline has in buckets is read before a run starts: what it does is then known, and fixed."""
+
+from __future__ import annotations
+
+import tenacity
+
+from pydag_gcp.errors import DefinitionError, TargetUnreachable
+from pydag_gcp.planner import Plan, recheck
+from pydag_gcp.retry import is_transient
+
+#: How often a call without an answer is made.
+_CALLS = 4
+
+
+def fetch(plan: Plan) -> tuple[str, ...]:
+    """Have every task read what lies in the cloud and decides what it does; return the plan's warnings.
+
+    Raises:
+        DefinitionError: It is not there or is wrong, or two tasks race.
+        TargetUnreachable: A service does not answer.
+        LocalCloudError: The local cloud has died and does not start again.
+    """
+    fetched = [task_id for task_id in plan.tasks if _fetch(plan, task_id)]
+    return recheck(plan) if fetched else plan.warnings
+
+
+def _fetch(plan: Plan, task_id: str) -> bool:
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+
+    again = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(is_transient),
+        stop=tenacity.stop_after_attempt(_CALLS),
+        wait=tenacity.wait_exponential(multiplier=0.2),
+        before_sleep=lambda _: plan.clients.revive(),  # the local cloud may have died since it was reached
+        reraise=True,
+    )
+    where = f"task {task_id!r}"
+    try:
+        return again(plan.tasks[task_id].fetch, plan.context_of(task_id))
+    except (GoogleAPIError, GoogleAuthError, OSError) as error:
+        if is_transient(error):
+            raise TargetUnreachable(f"its file does not come: {error}", where=where) from error
+        raise DefinitionError(f"its file cannot be read: {error}".splitlines()[0], where=where) from error

@@ -1,0 +1,3 @@
+create or replace table {project}.{dataset}.{table} ({columns})
+partition by {partitioncolumn}
+cluster by {clustercolumn};

@@ -1,0 +1,1 @@
+create or replace table {project}.{dataset}.{table} ({columns});
