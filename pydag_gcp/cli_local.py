@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pydag_gcp.cli_exit import print_document
+from pydag_gcp.cli_secret import secret
 from pydag_gcp.errors import LocalCloudError
 
 if TYPE_CHECKING:
@@ -20,10 +21,13 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document 
 
 @click.group(short_help="Start, look at and stop the local cloud.")
 def local() -> None:
-    """The local cloud of this project: BigQuery, Cloud Storage and Dataproc on this machine.
+    """The local cloud of this project: BigQuery, Cloud Storage, Dataproc and Secret Manager on this machine.
 
     Runs on the target `local` start it when they need it; its data lies under .pydag/local.
     """
+
+
+local.add_command(secret)
 
 
 @local.command()

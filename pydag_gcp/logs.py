@@ -7,88 +7,21 @@ only while a line is written: a thousand deferred jobs hold no file descriptor.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from pydag_gcp.errors import PydagError
+from pydag_gcp.redaction import MASK, Redactor, learn
 
-_MASK = "[redacted]"
-
-# Shapes of secrets that reach messages by accident: key files, OAuth and bearer tokens, passwords in URLs and options.
-# What a shape needs in front of a secret, but is none, is its first group.
-_NAMES = r"(?:password|passwd|secret|token|api[_-]?key|private[_-]?key)"
-_SHAPES = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|\bya29\.[\w.-]+"
-    r"|(?<=AIza)[\w-]{35}"
-    r"|(?<=bearer )[\w.~+/=-]{8,}"
-    r"|(?P<scheme>authorization\\?[\"']?\s*[:=]\s*\\?[\"']?basic\s+)[\w~+/=-]+"
-    r"|(?<=://)[^/\s:@]*:[^/\s\"']+(?=@)"
-    # A slash in a password; digits before a slash are rather a port, and a bracket begins an IPv6 address.
-    r"|(?<=://)[^/\s:@\[]*:(?!\d+/)[^\s\"'<>]+(?=@)"
-    rf"|(?P<key>\\?[\"'][\w-]*{_NAMES}\\?[\"']\s*:\s*)(?P<quote>\\?[\"'])(?:\\.|(?!(?P=quote)).)*?(?:(?P=quote)|\Z)"
-    rf"|(?P<option>{_NAMES}=)(?:\"[^\"]*\"?|'[^']*'?|[^\s&;,'\"]+)",
-    re.IGNORECASE | re.DOTALL,
-)
-_SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY", re.IGNORECASE)
+__all__ = ["Redactor", "TryLog", "learn"]
 
 _KEY_EDGE = re.compile(r"-----(BEGIN|END) [A-Z ]*PRIVATE KEY-----")
 #: A key of 16384 bits has about so many lines; after these, what looked like a key's beginning was none.
 _LONGEST_KEY = 210
 
 
-class Redactor:
-    """Replaces secrets in text: well-known shapes, and the values of environment variables with a telling name.
-
-    Args:
-        environ: The variables; values under six characters are not taken for secrets.
-    """
-
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        values = {value for name, value in environ.items() if _SECRET_NAME.search(name) and len(value) >= 6}
-        longest_first = sorted(values, key=len, reverse=True)
-        self._values = re.compile("|".join(map(re.escape, longest_first))) if values else None
-
-    def __call__(self, text: str) -> str:
-        """Return ``text`` without its secrets."""
-        if self._values is not None:
-            text = self._values.sub(_MASK, text)
-        return _SHAPES.sub(_masked, text)
-
-    def within(self, value: Any) -> Any:
-        """Return a JSON value without the secrets in its texts."""
-        match value:
-            case str():
-                return self(value)
-            case dict():
-                telling = {
-                    key for key, item in value.items() if isinstance(item, str) and _SECRET_NAME.search(str(key))
-                }
-                return {key: _MASK if key in telling else self.within(item) for key, item in value.items()}
-            case list() | tuple():
-                return [self.within(item) for item in value]
-        return value
-
-    def said(self, error: BaseException) -> str:
-        """Say an error of any kind in one line, without secrets and without what cannot be written down."""
-        text = " ".join(self(str(error)).encode(errors="backslashreplace").decode().split())
-        if isinstance(error, PydagError):
-            return text
-        return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _masked(found: re.Match[str]) -> str:
-    before = found["scheme"] or found["key"] or found["option"] or ""
-    quote = found["quote"] or ""
-    return f"{before}{quote}{_MASK}{quote}"
-
-
-class _Formatter(logging.Formatter):
+class Formatter(logging.Formatter):
     """Time, level and message; the message without secrets, also where a key comes line by line."""
 
     converter = staticmethod(time.gmtime)
@@ -101,15 +34,25 @@ class _Formatter(logging.Formatter):
         self._key_lines = 0
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"{self.formatTime(record)} {record.levelname} {self._without_key(super().format(record))}"
+        """Return the whole line, or lines."""
+        return f"{self.formatTime(record)} {record.levelname} {self.message(record)}"
+
+    def message(self, record: logging.LogRecord) -> str:
+        """Return the message alone, with the traceback if there is one; arguments that do not fit stand behind it."""
+        try:
+            text = super().format(record)
+        except (TypeError, ValueError, KeyError):
+            record.msg, record.args = f"{record.msg} {record.args!r}", None
+            text = super().format(record)
+        return self._without_key(text)
 
     def _without_key(self, text: str) -> str:
         edges = list(_KEY_EDGE.finditer(text))
         if self._key_lines:
             if not edges or edges[0][1].upper() != "END":
                 self._key_lines -= 1
-                return _MASK
-            text = _MASK + text[edges[0].end() :]
+                return MASK
+            text = MASK + text[edges[0].end() :]
         if edges:
             self._key_lines = _LONGEST_KEY if edges[-1][1] == "BEGIN" else 0
         return self._redact(text)
@@ -121,14 +64,17 @@ class TryLog:
     Args:
         file: Where it goes; its folder is made with the first line.
         redact: Takes the secrets out.
+        also: Is handed everything, too.
     """
 
-    def __init__(self, file: Path, redact: Redactor) -> None:
+    def __init__(self, file: Path, redact: Redactor, also: logging.Handler | None = None) -> None:
         self.file = file
         self.logger = logging.Logger("pydag_gcp.task", level=logging.DEBUG)  # noqa: LOG001 - not in the global tree
         handler = _Appender(file)
-        handler.setFormatter(_Formatter(redact))
+        handler.setFormatter(Formatter(redact))
         self.logger.addHandler(handler)
+        if also is not None:
+            self.logger.addHandler(also)
 
     def close(self) -> None:
         """Drop what is logged from now on, for instance by a thread that was given up."""
@@ -160,12 +106,7 @@ class _Appender(logging.Handler):
         super().close()
 
     def _line(self, record: logging.LogRecord) -> bytes:
-        try:
-            text = self.format(record)
-        except (TypeError, ValueError, KeyError):  # arguments that do not fit the message
-            record.msg, record.args = f"{record.msg} {record.args!r}", None
-            text = self.format(record)
-        return f"{text}\n".encode(errors="backslashreplace")
+        return f"{self.format(record)}\n".encode(errors="backslashreplace")
 
     def _append(self, line: bytes) -> None:
         try:

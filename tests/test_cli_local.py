@@ -97,5 +97,6 @@ def test_env_is_for_the_shell(home: Path) -> None:
     assert variables["BIGQUERY_EMULATOR_HOST"] == found["bigquery"]
     assert variables["STORAGE_EMULATOR_HOST"] == found["storage"]
     assert variables["DATAPROC_EMULATOR_HOST"] == found["dataproc"]
+    assert variables["SECRETMANAGER_EMULATOR_HOST"] == found["dataproc"]
     assert variables["BIGQUERY_STORAGE_EMULATOR_HOST"] == found["bigquery_storage"]
     assert variables["GOOGLE_CLOUD_PROJECT"] == found["project"]

@@ -1,4 +1,4 @@
-"""The embedded local cloud: Cloud Storage, BigQuery and Dataproc behind Google's own APIs, in one loopback process.
+"""The embedded local cloud: Google's services behind Google's own APIs, in one loopback process.
 
 The process:
 
@@ -12,4 +12,5 @@ What it serves, one package each; every package's docstring says how a request g
 - ``googlesql``: GoogleSQL to DuckDB's SQL; it knows no service and stores nothing.
 - ``bigquery``: BigQuery, jobs and tables on one DuckDB database; its queries go through ``googlesql``.
 - ``dataproc``: Dataproc, clusters that are one warm Spark each.
+- ``secretmanager``: Secret Manager, secrets in files that only their owner may read; on Dataproc's port.
 """
