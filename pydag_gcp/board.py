@@ -20,7 +20,6 @@ _IDLE = {
     TaskState.UP_FOR_RETRY: "waits before it is tried again",
     TaskState.SUCCESS: "",
     TaskState.CACHED: "unchanged, not run",
-    TaskState.SKIPPED: "skipped",
     TaskState.CANCELLED: "cancelled",
 }
 #: How many names a list of tasks has before the rest is only counted.
@@ -127,6 +126,10 @@ class Board:
             return f"waits for {name_some(self._unfinished(row)) or 'its turn'}"
         if row.state is TaskState.UPSTREAM_FAILED:
             return f"not run: {name_some(self._blamed(row))} did not succeed"
+        if row.state is TaskState.SKIPPED:
+            return f"not run: {self._why_skipped(row)}"
+        if row.state is TaskState.CANCELLED and not row.try_number:
+            return "cancelled before it began"
         text = row.detail or _IDLE.get(row.state, "")
         if row.error:
             text = f"{row.error}; {row.detail}" if row.detail else row.error
@@ -139,11 +142,21 @@ class Board:
         parts = [f"{ended} of {len(self.rows)} ended"]
         if self._active:
             parts.append(f"{len(self._active)} active")
-        parts.extend(f"{count} {state.value}" for state in (*_BAD, TaskState.SKIPPED) if (count := self.counts[state]))
-        return ", ".join(parts)
+        torn = sum(name in self.started.teardowns for name in self._failed)
+        for state in (*_BAD, TaskState.SKIPPED):
+            count = self.counts[state] - torn * (state is TaskState.FAILED)
+            parts.extend([f"{count} {state.value}"] if count else [])
+        return ", ".join([*parts, *([f"{torn} teardown{'s' * (torn != 1)} failed"] if torn else [])])
 
     def _unfinished(self, row: Row) -> Iterator[str]:
         return (name for name in self.started.upstream[row.task_id] if not self.rows[name].state.final)
+
+    def _why_skipped(self, row: Row) -> str:
+        above = [self.rows[name] for name in self.started.upstream[row.task_id]]
+        idle = [other.task_id for other in above if other.state.final and not other.try_number]
+        if idle:
+            return f"{name_some(idle)} did not run"
+        return "not chosen upstream, or its trigger rule was not met"
 
     def _blamed(self, row: Row) -> Iterator[str]:
         return (name for name in self.started.upstream[row.task_id] if self.rows[name].state in _BAD)

@@ -105,14 +105,14 @@ class PlainLines:
         match event:
             case RunStarted():
                 self._board = Board(event)
-                self._say(event.at, headline(event))
+                self._say(event, headline(event))
             case TaskChanged() if self._board is not None:
                 if self._board.apply(event) and self._tells(event):
-                    self._say(event.at, self._line(self._board, self._board.rows[event.task_id], event))
+                    self._say(event, self._line(self._board, self._board.rows[event.task_id], event))
             case RunWarned():
-                self._say(event.at, f"{event.task_id or 'run'}: {one_line(event.message)}")
+                self._say(event, f"{event.task_id or 'run'}: {one_line(event.message)}")
             case RunEnded() if self._board is not None:
-                self._say(event.at, f"run {event.run_id} {event.state.value}: {self._board.summary}")
+                self._say(event, f"run {event.run_id} {event.state.value}: {self._board.summary}")
 
     def _tells(self, event: TaskChanged) -> bool:
         """Keep quiet about waiting, and about details that keep changing."""
@@ -132,13 +132,13 @@ class PlainLines:
         else:
             told = f" (try {row.try_number})"
         words = "; ".join(filter(None, (row.error, row.detail)))
-        if row.state is TaskState.UPSTREAM_FAILED:
+        if row.state.final and not row.try_number:
             words = board.words(row)
         return f"{row.task_id} {row.state.value}{told}{': ' if words else ''}{words}"
 
-    def _say(self, at: datetime, text: str) -> None:
+    def _say(self, event: Event, text: str) -> None:
         try:
-            print(f"{at.astimezone():%H:%M:%S} {text}", file=self._stream, flush=True)
+            print(f"{event.at.astimezone():%H:%M:%S} {text}", file=self._stream, flush=True)
         except OSError:
             discard(self._stream)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +21,10 @@ from pydag_gcp.states import RunState, TaskState
 
 #: Raised with every change of the tables.
 SCHEMA_VERSION = 1
+
+#: Execution option of connections that never write.
+_READS = "pydag_reads"
+_GOOD = (TaskState.SUCCESS.value, TaskState.CACHED.value)
 
 _metadata = sa.MetaData()
 
@@ -85,6 +89,7 @@ class Store:
         self._open: sa.Connection | None = None
         with self._errors():
             self._engine = _engine(url)
+            self._readers = self._engine.execution_options(**{_READS: True})
             with self._engine.begin() as connection:
                 self._open_schema(connection)
 
@@ -171,6 +176,32 @@ class Store:
         found = self._read(sa.select(runs).where(runs.c.run_id == run_id))
         return found[0] if found else None
 
+    def runs(
+        self,
+        *,
+        dag_id: str | None = None,
+        states: Collection[RunState] = (),
+        prefix: str = "",
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """The rows of runs without their definitions, newest first.
+
+        Args:
+            dag_id: Only those of this DAG.
+            states: Only those in one of these states, as recorded.
+            prefix: Only those whose id begins with it.
+            limit: At most so many.
+        """
+        columns = [column for column in runs.c if column is not runs.c.definition]
+        query = sa.select(*columns).order_by(runs.c.started.desc(), runs.c.run_id).limit(limit)
+        if dag_id is not None:
+            query = query.where(runs.c.dag_id == dag_id)
+        if states:
+            query = query.where(runs.c.state.in_([state.value for state in states]))
+        if prefix:
+            query = query.where(runs.c.run_id.startswith(prefix, autoescape=True))
+        return self._read(query)
+
     def tasks(self, run_id: str) -> list[dict[str, Any]]:
         """The rows of a run's ended tasks, in the order of their ends."""
         return self._read(sa.select(tasks).where(tasks.c.run_id == run_id).order_by(tasks.c.ended))
@@ -178,6 +209,19 @@ class Store:
     def tries(self, run_id: str) -> list[dict[str, Any]]:
         """The rows of a run's tries, in the order of their starts."""
         return self._read(sa.select(tries).where(tries.c.run_id == run_id).order_by(tries.c.started))
+
+    def last_result(self, dag_id: str, target: str, task_id: str) -> dict[str, Any] | None:
+        """The row of a task's newest success over all runs of a DAG on a target, or None."""
+        query = (
+            sa.select(tasks)
+            .join(runs)
+            .where(runs.c.dag_id == dag_id, runs.c.target == target)
+            .where(tasks.c.task_id == task_id, tasks.c.state.in_(_GOOD))
+            .order_by(tasks.c.ended.desc())
+            .limit(1)
+        )
+        found = self._read(query)
+        return found[0] if found else None
 
     @staticmethod
     def _try(run_id: str, task_id: str, try_number: int) -> sa.Update:
@@ -204,7 +248,7 @@ class Store:
             self._write(statement)
 
     def _read(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
-        with self._errors(), self._engine.connect() as connection:
+        with self._errors(), self._readers.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
     @contextlib.contextmanager
@@ -270,5 +314,7 @@ def _durable(connection: Any, _record: object) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
-    # A transaction that reads before it writes could else fail as "locked" without waiting for its turn.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # A transaction that reads before it writes could else fail as "locked" without waiting for its turn. One that only
+    # reads keeps nobody waiting: whoever follows a run must not slow it down.
+    reads = connection.get_execution_options().get(_READS, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -21,6 +21,11 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def speaks_unicode(stream: TextIO) -> bool:
+    """Tell whether everything that is drawn can be written there."""
+    return (stream.encoding or "").lower().replace("-", "").startswith("utf")
+
+
 def discard(stream: IO[str]) -> None:
     """Send what a stream still holds, and whatever is written to it from now on, to nowhere.
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pydag_gcp.board import duration, one_line
+from pydag_gcp.board import duration, name_some, one_line
 from pydag_gcp.progress import STYLES, console_for, is_terminal
 from pydag_gcp.result import RunResult, TaskResult
 from pydag_gcp.states import RunState, TaskState
@@ -20,9 +20,9 @@ ROWS = 100
 #: Most tasks of the critical path that are named.
 _STEPS = 12
 #: Off a terminal nothing wraps: one error, one line.
-_WIDE = 100_000
+WIDE = 100_000
 
-_GOOD = frozenset({TaskState.SUCCESS, TaskState.CACHED})
+_BAD = frozenset({TaskState.FAILED, TaskState.UPSTREAM_FAILED, TaskState.CANCELLED})
 
 
 def summarise(result: RunResult, logs: Path, stream: TextIO) -> None:
@@ -33,24 +33,24 @@ def summarise(result: RunResult, logs: Path, stream: TextIO) -> None:
         logs: The folder of its log files.
         stream: Where to print.
     """
-    console = console_for(stream, width=None if is_terminal(stream) else _WIDE)
-    shown = _choose(result)
+    console = console_for(stream, width=None if is_terminal(stream) else WIDE)
+    shown = choose(result)
     console.print()
     console.print(_table(shown))
     if len(shown) < len(result.tasks):
-        console.print(f"({len(shown)} of {len(result.tasks)} tasks: those that did not succeed or took longest)")
+        console.print(f"({len(shown)} of {len(result.tasks)} tasks: those that failed or took longest)")
     for task in result.tasks.values():
         if task.error:
             _print_error(console, task, logs)
-    console.print(_verdict(result))
+    console.print(verdict(result))
 
 
-def _choose(result: RunResult) -> Sequence[TaskResult]:
+def choose(result: RunResult) -> Sequence[TaskResult]:
     """All tasks where they are few; else the most telling ones. In the order of definition."""
     tasks = list(result.tasks.values())
     if len(tasks) <= ROWS:
         return tasks
-    telling = sorted(tasks, key=lambda task: (task.state in _GOOD, -task.seconds))
+    telling = sorted(tasks, key=lambda task: (task.state not in _BAD, -task.seconds))
     chosen = {task.task_id for task in telling[:ROWS]}
     return [task for task in tasks if task.task_id in chosen]
 
@@ -69,24 +69,31 @@ def _table(tasks: Sequence[TaskResult]) -> Table:
 
 
 def _print_error(console: Console, task: TaskResult, logs: Path) -> None:
-    text = Text(f"{task.task_id}: ", style="bold red")
+    kind, style = ("teardown ", "bold yellow") if task.teardown else ("", "bold red")
+    text = Text(f"{kind}{task.task_id}: ", style=style)
     console.print(text.append(one_line(task.error or ""), style="not bold"))
     log = logs / task.task_id / f"{task.tries}.log"
     if log.exists():
-        console.print(Text(f"  log: {_near(log)}", style="dim"), soft_wrap=True)  # so that it can be copied whole
+        console.print(Text(f"  log: {near(log)}", style="dim"), soft_wrap=True)  # so that it can be copied whole
 
 
-def _near(path: Path) -> Path:
+def near(path: Path) -> Path:
+    """Write a path below the working directory from there."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _verdict(result: RunResult) -> Text:
+def verdict(result: RunResult) -> Text:
+    """Say in one line what a run came to."""
     style = "bold green" if result.state is RunState.SUCCESS else "bold red"
     text = Text(f"run {result.run_id} {result.state.value}", style=style)
     times = f": makespan {duration(result.makespan)}"
     if result.critical_seconds:
         times += f", critical path {duration(result.critical_seconds)}: {_path(result.critical_path)}"
-    return text.append(times, style="not bold default")
+    torn = [task.task_id for task in result.tasks.values() if task.teardown and task.state is TaskState.FAILED]
+    text.append(times, style="not bold default")
+    if torn:
+        text.append(f"; what {name_some(torn)} should have cleaned up may be left", style="not bold yellow")
+    return text
 
 
 def _path(steps: Sequence[str]) -> str:

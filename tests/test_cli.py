@@ -18,6 +18,7 @@ from textwrap import dedent
 import pytest
 
 from pydag_gcp import __version__
+from tests.conftest import reaped
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -90,10 +91,10 @@ def document(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
 
 
 def one_error(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line on stderr."""
+    """The one line on stderr; below it stands at most the line of the source that is wrong."""
     assert done.stdout == ""
     lines = done.stderr.splitlines()
-    assert len(lines) == 1, done.stderr
+    assert all(line.startswith("  ") for line in lines[1:]), done.stderr
     assert lines[0].startswith("error: ")
     return lines[0].removeprefix("error: ")
 
@@ -121,10 +122,12 @@ def test_without_a_command_there_is_help() -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["rum"], r"no such command 'rum'.*"),
+        (["rum"], r"no such command 'rum'\. Did you mean 'run'\?.*"),
         (["run"], r"missing argument 'PIPELINE\.\.\.' \(see `pydag run --help`\)"),
         (["run", "x.py", "--taget", "local"], r"no such option '?--taget'?\W+did you mean '?--target.*"),
-        (["run", "x.py", "--from", "a"], r"no such option.*--from.*"),
+        (["run", "x.py", "y.py", "--from", "a"], r"--only and --from go with one pipeline.*"),
+        (["show", "--limit", "3"], r"no such option '?--limit.*"),
+        (["runs", "--state", "done"], r".*'done' is not one of 'running', 'success'.*"),
         (["run", "x.py", "--max-processors", "0"], r".*--max-processors.* 0 is not in the range x>=1.*"),
         (
             ["run", "x.py", "--param", "year"],
@@ -241,7 +244,7 @@ def test_the_settings_of_the_project_hold() -> None:
 def test_a_signal_is_exit_code_130(number: int, state: str) -> None:
     # Given a run whose second task takes long
     command = [*PYDAG, "run", str(step(seconds=30)), "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with reaped(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)) as process:
         assert process.stderr is not None
         assert any("second running" in line for line in process.stderr)
         # When the signal comes
@@ -286,7 +289,7 @@ def on_a_terminal(*args: str, environ: Mapping[str, str]) -> tuple[int, str]:
     """Run the command on a pseudo-terminal of 60 columns; return its exit code and all it wrote."""
     ours, theirs = pty.openpty()
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "60", "LINES": "20", **environ}
-    with subprocess.Popen([*PYDAG, *args], stdin=theirs, stdout=theirs, stderr=theirs, env=env) as process:
+    with reaped(subprocess.Popen([*PYDAG, *args], stdin=theirs, stdout=theirs, stderr=theirs, env=env)) as process:
         os.close(theirs)
         written = b""
         while select.select([ours], [], [], 30)[0]:

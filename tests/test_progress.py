@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -263,3 +264,36 @@ def test_a_narrowed_window_is_cleared_of_what_it_wrapped(before: int, after: int
         lines = sum(max(1, -(-cells // after)) for cells in drawn) if after < before else len(drawn)
         up = "\x1b[1A"
         assert stream.getvalue().count(up) == lines - 1
+
+
+def test_plain_lines_say_why_a_task_did_not_run() -> None:
+    # Given a branch that was not taken, what follows it, and a task that was cancelled before it began
+    upstream = {"choose": (), "left": ("choose",), "after": ("left",), "never": ("choose",)}
+    stream = io.StringIO()
+    listener = PlainLines(stream)
+    for event in (
+        started(upstream),
+        changed("choose", TaskState.SUCCESS),
+        changed("left", TaskState.SKIPPED, 0),
+        changed("after", TaskState.SKIPPED, 0),
+        changed("never", TaskState.CANCELLED, 0),
+    ):
+        listener(event)
+    assert [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()[2:]] == [
+        "left skipped: not run: not chosen upstream, or its trigger rule was not met",
+        "after skipped: not run: left did not run",
+        "never cancelled: cancelled before it began",
+    ]
+
+
+def test_a_failed_teardown_is_counted_by_itself() -> None:
+    stream = io.StringIO()
+    listener = PlainLines(stream)
+    for event in (
+        replace(started({"a": (), "delete": ("a",)}), teardowns=["delete"]),
+        changed("a", TaskState.SUCCESS),
+        changed("delete", TaskState.FAILED, error="no permission"),
+        RunEnded(at=START, run_id="r2d2", state=RunState.SUCCESS),
+    ):
+        listener(event)
+    assert stream.getvalue().splitlines()[-1].endswith("run r2d2 success: 2 of 2 ended, 1 teardown failed")

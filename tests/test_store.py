@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from pydag_gcp.errors import StoreError
 from pydag_gcp.states import RunState, TaskState
 from pydag_gcp.store import SCHEMA_VERSION, Store
+from tests.conftest import reaped
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -77,8 +79,12 @@ def test_two_processes_may_write(tmp_path: Path) -> None:
 
 def test_processes_that_start_together_on_a_new_project_all_find_a_good_database(tmp_path: Path) -> None:
     program = f"from pydag_gcp.store import Store; Store({url(tmp_path)!r}).run('x')"
-    started = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) for _ in range(8)]
-    assert [(process.communicate()[1], process.returncode) for process in started] == [("", 0)] * 8
+    command = [sys.executable, "-c", program]
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(reaped(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))) for _ in range(8)
+        ]
+        assert [(process.communicate()[1], process.returncode) for process in started] == [("", 0)] * 8
 
 
 def test_a_database_whose_making_was_cut_off_is_made(tmp_path: Path) -> None:

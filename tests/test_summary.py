@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def test_of_many_tasks_those_that_tell_most_are_shown() -> None:
     lines = said(run(*tasks))
     table = [line.split()[0] for line in lines if line.startswith("t") and "1" in line]
     assert {"t3", "t6"} <= set(table)
-    assert f"({ROWS} of 200 tasks: those that did not succeed or took longest)" in lines
+    assert f"({ROWS} of 200 tasks: those that failed or took longest)" in lines
 
 
 def test_a_long_critical_path_is_shortened() -> None:
@@ -101,3 +102,19 @@ def test_on_a_terminal_a_long_error_wraps_and_loses_nothing(monkeypatch: pytest.
     text = stream.getvalue()
     assert all(word in text for word in words)
     assert "\x1b[31m" not in text
+
+
+def test_a_teardown_that_failed_is_told_apart_from_what_fails_the_run() -> None:
+    # Given a run that succeeded though its teardown failed, and a branch that was not taken
+    torn = replace(task("delete", 1, 2, state=TaskState.FAILED, error="no permission"), teardown=True)
+    idle = TaskResult(task_id="other", state=TaskState.SKIPPED, ended=START)
+    lines = said(replace(run(task("a", 0, 1), torn, idle), state=RunState.SUCCESS))
+    assert lines[4] == "other   skipped      0"
+    assert "teardown delete: no permission" in lines
+    assert lines[-1].startswith("run r2d2 success: makespan 2.0 s")
+    assert lines[-1].endswith("; what delete should have cleaned up may be left")
+
+
+def test_skipped_tasks_do_not_crowd_out_those_that_took_long() -> None:
+    idle = [TaskResult(task_id=f"s{i}", state=TaskState.SKIPPED, ended=START) for i in range(2 * ROWS)]
+    assert "t0" in {line.split()[0] for line in said(run(task("t0", 0, 9), *idle)) if line}

@@ -1,0 +1,179 @@
+"""What ran: the runs, tasks and tries of a project, read from its metadata database."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from pydag_gcp.errors import SettingsError, did_you_mean
+from pydag_gcp.liveness import lives
+from pydag_gcp.past_run import PastRun, PastTask, PastTry
+from pydag_gcp.settings import Settings
+from pydag_gcp.states import RunState, TaskState
+from pydag_gcp.store import Store
+
+#: Of so many newest runs the ids are looked at for one that was meant.
+_NEAR = 1000
+
+
+class History:
+    """The runs of a project; a context manager. A project in which nothing has run is left as it is.
+
+    Raises:
+        StoreError: The metadata database cannot be read. Every method raises it, too.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._logs = settings.home / "logs"
+        file = Path(settings.store_url.removeprefix("sqlite:///"))
+        self._store = Store(settings.store_url) if file.exists() or settings.store else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._store is not None:
+            self._store.__exit__()
+
+    def runs(
+        self, *, dag_id: str | None = None, state: RunState | None = None, limit: int | None = None
+    ) -> list[PastRun]:
+        """Runs, the newest first.
+
+        Args:
+            dag_id: Only those of this DAG.
+            state: Only those in this state.
+            limit: At most so many.
+        """
+        if self._store is None:
+            return []
+        if state not in (RunState.RUNNING, RunState.INTERRUPTED):
+            rows = self._store.runs(dag_id=dag_id, states=[state] if state else (), limit=limit)
+            return [self._run(row) for row in rows]
+        # Of those recorded as running, some may have been interrupted since.
+        rows = self._store.runs(dag_id=dag_id, states={state, RunState.RUNNING})
+        return [run for run in map(self._run, rows) if run.state is state][:limit]
+
+    def check_dag(self, dag_id: str) -> None:
+        """Check that a DAG has run here, if anything has.
+
+        Raises:
+            SettingsError: It has not.
+        """
+        known = {run.dag_id for run in self.runs(limit=_NEAR)}
+        if known and dag_id not in known and not self.runs(dag_id=dag_id, limit=1):
+            hint = did_you_mean(dag_id, known) or f"these have: {', '.join(sorted(known)[:10])}"
+            raise SettingsError(f"no DAG {dag_id!r} has run in this project", hint=hint)
+
+    def find(self, run_id: str | None = None) -> PastRun:
+        """The run with this id, or with the only id that begins with it; without one, the newest.
+
+        Raises:
+            SettingsError: There is none, or more than one.
+        """
+        prefix = run_id or ""
+        found = self._store.runs(prefix=prefix, limit=2 if run_id else 1) if self._store else []
+        exact = [row for row in found if row["run_id"] == run_id]
+        if len(exact or found) == 1:
+            return self._run((exact or found)[0])
+        if found:
+            names = " and ".join(row["run_id"] for row in found)
+            raise SettingsError(f"more than one run begins with {run_id!r}", hint=f"for instance {names}")
+        known = [run.run_id for run in self.runs(limit=_NEAR)]
+        if not known:
+            raise SettingsError("nothing has run in this project", hint="start with `pydag run PIPELINE`")
+        raise SettingsError(f"no run {run_id!r}", hint=did_you_mean(prefix, known) or "`pydag runs` lists them")
+
+    def tasks(self, run: PastRun) -> dict[str, PastTask]:
+        """Task id -> the task, in the order of definition."""
+        assert self._store is not None  # noqa: S101 - the run came from there
+        row = self._store.run(run.run_id)
+        definition = json.loads(row["definition"]) if row else {}
+        ended = {task["task_id"]: task for task in self._store.tasks(run.run_id)}
+        tries = self.tries(run)
+        return {
+            task_id: _task(task_id, fields, definition["upstream"].get(task_id, ()), tries[task_id], ended.get(task_id))
+            for task_id, fields in definition.get("tasks", {}).items()
+        }
+
+    def tries(self, run: PastRun) -> defaultdict[str, tuple[PastTry, ...]]:
+        """Task id -> its tries so far, both in the order of their starts."""
+        found: defaultdict[str, tuple[PastTry, ...]] = defaultdict(tuple)
+        for row in self._store.tries(run.run_id) if self._store else ():
+            found[row["task_id"]] += (_try(row, run.logs),)
+        return found
+
+    def _run(self, row: Mapping[str, Any]) -> PastRun:
+        run = PastRun(
+            run_id=row["run_id"],
+            dag_id=row["dag_id"],
+            target=row["target"],
+            state=RunState(row["state"]),
+            logical_date=datetime.fromisoformat(row["logical_date"]),
+            started=datetime.fromisoformat(row["started"]),
+            ended=_moment(row["ended"]),
+            error=row["error"],
+            pid=row["pid"],
+            host=row["host"],
+            logs=self._logs / row["dag_id"] / row["run_id"],
+        )
+        gone = run.state is RunState.RUNNING and run.host == platform.node() and not lives(run.pid, run.started)
+        return replace(run, state=RunState.INTERRUPTED) if gone else run
+
+
+def _task(
+    task_id: str,
+    fields: Mapping[str, Any],
+    upstream: tuple[str, ...],
+    tries: tuple[PastTry, ...],
+    ended: Mapping[str, Any] | None,
+) -> PastTask:
+    known = PastTask(
+        task_id=task_id,
+        operator=fields.get("operator", ""),
+        upstream=tuple(upstream),
+        state=_going(tries),
+        tries=tries,
+        teardown=bool(fields.get("teardown_of")),
+    )
+    if ended is None:
+        return known
+    return replace(
+        known,
+        state=TaskState(ended["state"]),
+        result=json.loads(ended["result"]) if ended["result"] else None,
+        error=ended["error"],
+        ended=_moment(ended["ended"]),
+    )
+
+
+def _going(tries: tuple[PastTry, ...]) -> TaskState:
+    """The state of a task that has not ended, which only its tries tell."""
+    if not tries:
+        return TaskState.SCHEDULED
+    return TaskState.UP_FOR_RETRY if tries[-1].ended else tries[-1].state
+
+
+def _try(row: Mapping[str, Any], logs: Path) -> PastTry:
+    return PastTry(
+        task_id=row["task_id"],
+        number=row["try_number"],
+        state=TaskState(row["state"]),
+        job_id=row["job_id"],
+        handle=json.loads(row["handle"]) if row["handle"] else None,
+        error=row["error"],
+        started=datetime.fromisoformat(row["started"]),
+        submitted=_moment(row["submitted"]),
+        ended=_moment(row["ended"]),
+        log=logs / row["task_id"] / f"{row['try_number']}.log",
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
