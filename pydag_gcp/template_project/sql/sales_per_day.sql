@@ -1,0 +1,4 @@
+SELECT day, country, COUNT(*) AS orders, SUM(amount) AS amount
+FROM {{ orders }}
+WHERE amount >= @least
+GROUP BY day, country
