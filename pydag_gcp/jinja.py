@@ -6,20 +6,34 @@ are. Imports jinja2, so it is itself imported only when there is something to re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, Undefined, meta, nodes, pass_context
+from jinja2.filters import do_round
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
 
 from pydag_gcp.errors import DefinitionError, did_you_mean
 
 #: The filter that every placeholder's value goes through.
 EMIT = "pydag_emit"
+
+_COUNTED, _CHECKED = "pydag_counted", "pydag_checked"
+_TURNS = "pydag turns"  # no template can name it
+
+#: A pipeline is data to whoever runs it: a few characters of it may take neither hours nor all memory.
+_MOST_TURNS = 100_000
+_LONGEST = 1_000_000
+_MOST_BITS = 4096
+#: What pads text to any width, or counts to any number.
+_BOUNDLESS_FILTERS = ("batch", "center", "format", "indent", "round", "slice")
+_BOUNDLESS_METHODS = frozenset(("center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"))
 
 # What expressions raise when they are evaluated; a filter's DefinitionError is a ValueError.
 _EVALUATION_ERRORS = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
@@ -94,12 +108,15 @@ class Prepared:
             if name not in variables:
                 hint = did_you_mean(name, variables) or f"known: {', '.join(sorted(variables))}"
                 raise TemplateFault(f"unknown name {name!r}", hint=hint, line=line)
-        pairs: Iterator[Any] = self.template.root_render_func(self.template.new_context(dict(variables)))
+        context = self.template.new_context({**variables, _TURNS: itertools.count(1)})
+        pairs: Iterator[Any] = self.template.root_render_func(context)
         try:
             for index, value in pairs:
                 yield Piece(self.spans[index], value)
         except _EVALUATION_ERRORS as error:
             raise self._fault(error) from error
+        except (MemoryError, RecursionError) as error:
+            raise TemplateFault("asks for too much", line=self._line(error.__traceback__)) from error
         except TemplateFault as fault:
             fault.line = fault.line or self._line(fault.__traceback__)
             raise
@@ -141,16 +158,96 @@ def _emit(_: Context, value: Any, index: int) -> tuple[int, Any]:
     return index, value
 
 
+@pass_context
+def _counted(context: Context, items: Iterable[Any]) -> Iterator[Any]:
+    """Count the turns of all loops of a template together."""
+    for item in items:
+        if next(context[_TURNS]) > _MOST_TURNS:
+            raise TemplateFault(f"loops take more than {_MOST_TURNS:,} turns")
+        yield item
+
+
+def _round(value: float, precision: int = 0, method: str = "common") -> float:
+    if abs(precision) > _MOST_BITS:
+        raise TemplateFault(f"cannot round to {precision} places")
+    return do_round(value, precision, method)  # type: ignore[arg-type]  # refuses another method
+
+
+@pass_context
+def _checked(_: Context, result: Any) -> Any:
+    if isinstance(result, (str, bytes, list, tuple)) and len(result) > _LONGEST:
+        raise TemplateFault(f"a value of more than {_LONGEST:,} characters or items")
+    return result
+
+
+def _product(left: Any, right: Any) -> None:
+    """Refuse a repetition, or a product, that is too long; before it is made."""
+    for value, times in ((left, right), (right, left)):
+        if isinstance(value, (str, bytes, list, tuple)) and isinstance(times, int) and len(value) * times > _LONGEST:
+            raise TemplateFault(f"a value of more than {_LONGEST:,} characters or items")
+    if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > _MOST_BITS:
+        raise TemplateFault("a number that is too large")
+
+
+def _power(base: Any, exponent: Any) -> None:
+    if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * exponent > _MOST_BITS:
+        raise TemplateFault("a number that is too large")
+
+
+def _remainder(left: Any, _: Any) -> None:
+    if isinstance(left, (str, bytes)):
+        raise TemplateFault("% does not format text here", hint="write {{ name }} where the value belongs")
+
+
+class _Limited(NodeTransformer):
+    """Puts the limits into a template: on turns of loops, and on what filters and ``~`` give."""
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802  the visitor looks it up by this name
+        self.generic_visit(node)
+        node.iter = nodes.Filter(node.iter, _COUNTED, [], [], None, None, lineno=node.lineno)
+        return node
+
+    def visit_Filter(self, node: nodes.Filter) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        return nodes.Filter(node, _CHECKED, [], [], None, None, lineno=node.lineno)
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        return nodes.Filter(node, _CHECKED, [], [], None, None, lineno=node.lineno)
+
+
 class Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja without templates in other files; a subclass may allow less of the language."""
+    """Jinja without templates in other files, and with limits; a subclass may allow less of the language."""
 
     code_generator_class = NativeCodeGenerator
+    intercepted_binops = frozenset(("*", "**", "%", "+"))
     #: Statements of Jinja that need other files.
     refused: tuple[type[nodes.Node], ...] = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)
 
     def __init__(self) -> None:
         super().__init__(undefined=Missing, keep_trailing_newline=True)
-        self.filters[EMIT] = _emit
+        del self.globals["lipsum"]
+        self.filters = {name: made for name, made in self.filters.items() if name not in _BOUNDLESS_FILTERS}
+        self.filters |= {EMIT: _emit, _COUNTED: _counted, _CHECKED: _checked, "round": _round}
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Compute what is not too much."""
+        check = {"*": _product, "**": _power, "%": _remainder}.get(operator)
+        if check is not None:
+            check(left, right)
+        return _checked(context, super().call_binop(context, operator, left, right))
+
+    def call(self, context: Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call what is safe, and look at the length of what comes."""
+        return _checked(context, super().call(context, called, *args, **kwargs))
+
+    def wrap_str_format(self, value: Any) -> None:
+        """Leave ``format`` to :meth:`is_safe_attribute`: it pads to any width."""
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Whether a template may use an attribute."""
+        boundless = isinstance(obj, (str, bytes)) and attr in _BOUNDLESS_METHODS
+        return not boundless and super().is_safe_attribute(obj, attr, value)
 
     def prepare(self, source: str) -> Prepared:
         """Check and compile a template.
@@ -166,6 +263,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             names = _lines(tree, variables - self.globals.keys())
             used = frozenset(variables | _parameters(tree))
             spans = tuple(_spans(self.lexer.tokeniter(source, None), source))
+            _Limited().visit(tree)
             _number(tree)
             template = Template.from_code(self, self.compile(tree), self.make_globals(None))
         except TemplateSyntaxError as error:

@@ -178,6 +178,8 @@ def test_a_default_dataset_may_be_in_another_project() -> None:
         ("{{ part }}", "names a partition, which SQL cannot"),
         ("SELECT {{ s }", "unexpected '}'"),
         ("SELECT 1\n, 'abc", "sql/x.sql:2:3: ' is never closed"),
+        ("SELECT {{ 10 ** (10 ** 9) }}", "a number that is too large"),
+        ("{% for a in m %}{% for b in m %}{% endfor %}{% endfor %}SELECT 1", "more than 100,000 turns"),
         ("SELECT @ss", "sql/x.sql:1:8: unknown parameter @ss; did you mean 's'?"),
         ("SELECT @t", "@t is a table, which no query parameter can be; write {{ t }}"),
         ("SELECT @none", "@none is None, whose type nobody knows; write {{ none }}"),
@@ -187,7 +189,7 @@ def test_a_default_dataset_may_be_in_another_project() -> None:
 )
 def test_what_would_quote_wrongly_is_refused_at_its_place(template: str, message: str) -> None:
     known = {
-        "s": "abc", "n": 1, "l": [1], "t": Table("t"), "d": {"a": 1}, "none": None, "empty": [],
+        "s": "abc", "n": 1, "l": [1], "t": Table("t"), "d": {"a": 1}, "none": None, "empty": [], "m": [1] * 400,
         "part": Table("d.t$20220131"),
     }  # fmt: skip
     assert message in refusal(template, **known)
