@@ -160,6 +160,8 @@ class _Run:
         self._ready = True
         for warning in outcome.value:
             self.ledger.warn(warning)
+        for task_id, run_id in self.plan.recorded_by.items():
+            self.ledger.warn(f"the output of {task_id!r}, which is not in this run, is that of run {run_id}")
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -50,18 +50,21 @@ class Ledger:
         plan, target = self._plan, self._plan.clients.target.name
         definition = {
             "tasks": {
-                task_id: {"operator": type(task).__name__, **task.model_dump(mode="json", by_alias=True, fallback=repr)}
+                task_id: {
+                    "operator": type(task).__name__,
+                    **self._masked(task.model_dump(mode="json", by_alias=True, fallback=repr)),
+                }
                 for task_id, task in plan.tasks.items()
             },
             "upstream": plan.upstream,
-            "params": {name: str(value) for name, value in plan.context.params.items()},
+            "params": self._masked({name: str(value) for name, value in plan.context.params.items()}),
         }
         self._store.start_run(
             run_id=plan.run_id,
             dag_id=plan.dag.dag_id,
             target=target,
             logical_date=plan.context.logical_date,
-            definition=self.redact.within(definition),
+            definition=definition,
             pid=os.getpid(),
             host=platform.node(),
             at=self.started,
@@ -153,6 +156,10 @@ class Ledger:
         """What a task that has ended returned, in a copy; an earlier run's, where this run does not take the task."""
         known = self.tasks.get(task_id)
         return json.loads(json.dumps(self._plan.recorded.get(task_id) if known is None else known.result))
+
+    def _masked(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Mask what fields hold; their names stay, whatever word a secret may be."""
+        return {name: self.redact.within({name: value}).popitem()[1] for name, value in fields.items()}
 
     def _know(self, task_id: str, **fields: Any) -> None:
         self.tasks[task_id] = replace(self.tasks[task_id], **fields)

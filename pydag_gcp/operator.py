@@ -32,7 +32,7 @@ from pydag_gcp.duration import SPAN, Duration
 from pydag_gcp.errors import DefinitionError, TaskError, place
 from pydag_gcp.identity import label_value, remote_id, request_label
 from pydag_gcp.model import complaint, dotted, names
-from pydag_gcp.output import Output
+from pydag_gcp.output import Output, hides_output, with_outputs
 from pydag_gcp.resources import Resource, Table, as_rendered
 from pydag_gcp.retry import Retry
 from pydag_gcp.runtime_value import RuntimeValue, find, is_open, replaced, written
@@ -115,17 +115,6 @@ def _param_names(kind: type[Operator]) -> frozenset[str]:
     )
 
 
-def _with_outputs(value: Any) -> Any:
-    """Put outputs in the places of tasks."""
-    if isinstance(value, Operator):
-        return value.output
-    if type(value) is dict:
-        return {key: _with_outputs(part) for key, part in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map(_with_outputs, value))
-    return value
-
-
 class Operator(BaseModel):
     """A unit of work: subclass it, declare fields, write :meth:`execute`.
 
@@ -169,7 +158,7 @@ class Operator(BaseModel):
 
     def __init__(self, /, **fields: Any) -> None:
         source, params = calling_line(), self.param_fields()
-        given = {name: _with_outputs(value) if name in params else value for name, value in fields.items()}
+        given = {name: with_outputs(value, Operator) if name in params else value for name, value in fields.items()}
         values = {name: tuple(find(value)) for name, value in given.items()}
         self._refuse(fields, values, source)
         try:
@@ -193,11 +182,20 @@ class Operator(BaseModel):
             hint = f"they may stand in {', '.join(sorted(params))}" if params else f"{type(self).__name__} takes none"
             what = f"an output or a secret cannot stand here, got {values[name][0]!r}"
             raise DefinitionError(what, where=f"{where}: field {name!r}", hint=hint, loc=(name,))
+        for name in [name for name in params if hides_output(fields.get(name), Operator)]:
+            what = "outputs and secrets are not found in a key of a dict, in an object or in an iterator"
+            hint = "write a list or the values of a dict, or give an argument of its own"
+            raise DefinitionError(what, where=f"{where}: field {name!r}", hint=hint, loc=(name,))
         for name in [name for name, found in values.items() if any(isinstance(value, Secret) for value in found)]:
             if self.shows_secrets:
                 what = "a secret cannot stand here, as whoever may see the job would see it"
                 hint = "use it in a @task, or pass its name and let the job look it up"
                 raise DefinitionError(what, where=f"{where}: field {name!r}", hint=hint, loc=(name,))
+        setups, dag = fields.get("teardown_of"), current_dag.get()
+        for setup in setups if isinstance(setups, (list, tuple)) else [setups]:
+            if dag is not None and isinstance(setup, Operator) and setup.__dict__.get("_dag") is not dag:
+                what = f"cannot clean up after {setup.task_id!r}, which is not in this DAG"
+                raise DefinitionError(what, where=f"{where}: field 'teardown_of'", loc=("teardown_of",))
         if fields.get("teardown_of") and "trigger_rule" in fields:
             what = "a teardown has no trigger rule: it starts when all its upstreams have ended"
             raise DefinitionError(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pydantic import BaseModel
+
 from pydag_gcp.errors import DefinitionError, TaskError, did_you_mean, place
-from pydag_gcp.runtime_value import RuntimeValue
+from pydag_gcp.runtime_value import RuntimeValue, find
 
 if TYPE_CHECKING:
     from pydag_gcp.context import Context
@@ -31,7 +34,7 @@ class Output(RuntimeValue):
 
     def __post_init__(self) -> None:
         for key in self.path:
-            if "." in str(key) or not str(key):
+            if not isinstance(key, (str, int)) or isinstance(key, bool) or "." in str(key) or not str(key):
                 raise DefinitionError(f"{key!r} is no key of an output", hint="take that part where the output is used")
 
     @classmethod
@@ -51,6 +54,11 @@ class Output(RuntimeValue):
 
     def __repr__(self) -> str:
         return f"{self.task_id}.output{''.join(f'[{key!r}]' for key in self.path)}"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, RuntimeValue):
+            return isinstance(other, Output) and (self.task_id, self.path) == (other.task_id, other.path)
+        raise self._not_yet(hint="compare inside a task, or decide in a @task.branch")
 
     def __getitem__(self, key: str | int) -> Output:
         return Output(self.task_id, (*self.path, key), self.task)
@@ -108,3 +116,32 @@ class Output(RuntimeValue):
 def _kind(value: object) -> str:
     names = {type(None): "None", bool: "true or false", str: "text", list: "a list", int: "a number", float: "a number"}
     return names.get(type(value), f"a {type(value).__name__}")
+
+
+def with_outputs(value: Any, kind: type[Any]) -> Any:
+    """Put outputs in the places of tasks, at any depth of dicts, lists, tuples and sets."""
+    if isinstance(value, kind):
+        return value.output
+    if type(value) is dict:
+        return {key: with_outputs(part, kind) for key, part in value.items()}
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(with_outputs(part, kind) for part in value)
+    return value
+
+
+def hides_output(value: Any, kind: type[Any]) -> bool:
+    """Tell whether a runtime value or a task stands where it is never resolved: in a key, an object or an iterator."""
+    if isinstance(value, Mapping):
+        return any(_is_late(key, kind) for key in value) or any(hides_output(part, kind) for part in value.values())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return any(hides_output(part, kind) for part in value)
+    if isinstance(value, Iterator):
+        return True  # the next try would find it used up
+    if _is_late(value, kind) or not (dataclasses.is_dataclass(value) or isinstance(value, BaseModel)):
+        return False
+    parts = list(getattr(value, "__dict__", {}).values())
+    return next(find(with_outputs(parts, kind)), None) is not None or hides_output(parts, kind)
+
+
+def _is_late(value: object, kind: type[Any]) -> bool:
+    return isinstance(value, (RuntimeValue, kind))

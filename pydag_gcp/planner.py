@@ -40,6 +40,7 @@ class Plan:
         context: What every task may know; see :meth:`context_of`.
         branches: What branches pick from.
         recorded: Task id -> the output, recorded by an earlier run, of a task that this run does not take.
+        recorded_by: Task id -> that earlier run.
         warnings: What the author should know, and what fails nothing.
     """
 
@@ -51,6 +52,7 @@ class Plan:
     context: Context
     branches: Branches
     recorded: Mapping[str, Any] = field(default_factory=dict)
+    recorded_by: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @cached_property
@@ -117,19 +119,23 @@ def plan(
     context = _context(dag, settings, target=target, params=params, logical_date=logical_date)
     tasks = {task_id: _checked(task, replace(context, task_id=task_id)) for task_id, task in dag.tasks.items()}
     branches = Branches(dag.upstream, teardowns_of(tasks))
-    upstream, warnings = _ordered(dag, tasks, context, branches)
+    upstream, warnings = _ordered(tasks, dag.upstream, context, branches, infer=dag.infer)
     chosen = select(tasks, upstream, lambda task_id: replace(context, task_id=task_id), only, start_from)
     taken = {task_id: task for task_id, task in tasks.items() if task_id in chosen}
+    if len(taken) < len(tasks):
+        upstream, warnings = _part_ordered(taken, restricted(upstream, chosen), context, branches, infer=dag.infer)
     _check_secrets(taken, context.clients)
+    recorded = _recorded(taken, settings, dag_id=dag.dag_id, target=context.target.name)
     return Plan(
         dag=dag,
         settings=settings,
         run_id=context.run_id,
         tasks=taken,
-        upstream=restricted(upstream, chosen),
+        upstream=upstream,
         context=context,
         branches=branches,
-        recorded=_recorded(taken, settings, dag_id=dag.dag_id, target=context.target.name),
+        recorded={task_id: json.loads(row["result"]) for task_id, row in recorded.items()},
+        recorded_by={task_id: row["run_id"] for task_id, row in recorded.items()},
         warnings=warnings,
     )
 
@@ -210,16 +216,36 @@ def _placed(task: Operator) -> Iterator[None]:
 
 
 def _ordered(
-    dag: DAG, tasks: Mapping[str, Operator], context: Context, branches: Branches
+    tasks: Mapping[str, Operator],
+    upstream: Mapping[str, tuple[str, ...]],
+    context: Context,
+    branches: Branches,
+    *,
+    infer: bool,
 ) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     """Add the edges that are to be inferred, and make sure that what races is ordered; also return the warnings."""
     accesses = {task_id: _access(task, replace(context, task_id=task_id)) for task_id, task in tasks.items()}
-    upstream = dag.upstream
-    if dag.infer:
+    if infer:
         rules, teardowns = rules_of(tasks), teardowns_of(tasks)
         more = inference.infer(accesses, upstream, rules=rules, branches=_picks(tasks, branches), teardowns=teardowns)
         upstream = {task_id: (*above, *more.get(task_id, ())) for task_id, above in upstream.items()}
-    return upstream, _raced(tasks, accesses, upstream, branches)
+    return dict(upstream), _raced(tasks, accesses, upstream, branches)
+
+
+def _part_ordered(
+    tasks: Mapping[str, Operator],
+    upstream: Mapping[str, tuple[str, ...]],
+    context: Context,
+    branches: Branches,
+    *,
+    infer: bool,
+) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """The same for a part of a DAG: without the branch that picks one of them, two arms may both run."""
+    try:
+        return _ordered(tasks, upstream, context, branches, infer=infer)
+    except DefinitionError as error:
+        hint = "run one of them, or all from the branch on that picks between them"
+        raise DefinitionError(error.what, where=error.where, hint=hint) from None
 
 
 def _raced(
@@ -252,7 +278,9 @@ def _check_secrets(tasks: Mapping[str, Operator], clients: Clients) -> None:
                 raise DefinitionError(error.what, where=_place(task), hint=error.hint) from None
 
 
-def _recorded(tasks: Mapping[str, Operator], settings: Settings, *, dag_id: str, target: str) -> dict[str, Any]:
+def _recorded(
+    tasks: Mapping[str, Operator], settings: Settings, *, dag_id: str, target: str
+) -> dict[str, Mapping[str, Any]]:
     """Look up what earlier runs recorded of the tasks whose outputs are needed, but which are not run."""
     needed = {
         value.upstream: task
@@ -269,7 +297,7 @@ def _recorded(tasks: Mapping[str, Operator], settings: Settings, *, dag_id: str,
             why = "never succeeded" if row is None else "returned a secret, which is not recorded"
             what = f"needs the output of {task_id!r}, which is not in this run and {why} on target {target!r}"
             raise DefinitionError(what, where=_place(needed[task_id]), hint=f"run it too: --from {task_id}")
-    return {task_id: json.loads(row["result"]) for task_id, row in rows.items() if row is not None}
+    return {task_id: row for task_id, row in rows.items() if row is not None}
 
 
 def _place(task: Operator) -> str:

@@ -79,6 +79,7 @@ class RunResult:
         Raises:
             RunFailed: It did not; names the first task that failed, and why.
         """
+        __tracebackhide__ = True  # in a test the line that called is what matters
         if self.state is RunState.SUCCESS:
             return self
         failed = [task for task in self.tasks.values() if task.state is TaskState.FAILED and not task.teardown]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, MutableSequence, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
@@ -130,6 +130,8 @@ def _opened(kind: Any) -> Any:
         return Annotated[(_opened(parts[0]), *kind.__metadata__)]
     if origin in (Union, types.UnionType):
         return Union[tuple(_opened(part) for part in parts)]  # noqa: UP007 - of a tuple that is made here
+    if Iterable in (origin, kind):
+        return _opened(list[parts or (Any,)])  # type: ignore[misc]  # pydantic would give what a second try finds used up
     if origin not in _CONTAINERS:
         return kind
     keys, values = (parts[:1], parts[1:]) if issubclass(origin, Mapping) else ((), parts)

@@ -31,6 +31,7 @@ def select(
     Raises:
         DefinitionError: No task has one of these ids.
     """
+    only, start_from = ([ids] if isinstance(ids, str) else ids for ids in (only, start_from))
     if not only and not start_from:
         return frozenset(tasks)
     for task_id in (*only, *start_from):

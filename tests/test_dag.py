@@ -144,6 +144,17 @@ def test_topological_order_respects_every_edge(edges: list[tuple[int, int]]) -> 
 # teardowns ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_teardown_of_a_task_of_another_dag_is_refused_whatever_their_ids() -> None:
+    with DAG("other"):
+        foreign = Nothing(task_id="setup")
+    with DAG("this"):
+        own = Nothing(task_id="setup")
+        with pytest.raises(
+            DefinitionError, match=r"task 'clean': .*cannot clean up after 'setup', which is not in this"
+        ):
+            Nothing(task_id="clean", teardown_of=[own, foreign])
+
+
 def test_a_teardown_waits_for_its_setups_by_task_or_by_id() -> None:
     with DAG("d") as dag:
         one, two = Nothing(task_id="one"), Nothing(task_id="two")

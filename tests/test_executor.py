@@ -891,6 +891,29 @@ def test_a_part_of_a_dag_takes_recorded_outputs_for_those_of_tasks_that_it_leave
     assert list(part(dag, start_from=["take"]).tasks) == ["take", "after"]
 
 
+def test_which_run_an_output_is_taken_from_is_told() -> None:
+    with DAG("parts") as dag:
+        count = Call(task_id="count", function=lambda _: 7)
+        task(task_id="take")(lambda rows: rows)(count.output)
+    earlier = run(dag)
+    events: list[Event] = []
+    execute(plan(dag, load(Path.cwd()), only=["take"]), listeners=[events.append])
+    assert [event.message for event in events if isinstance(event, RunWarned)] == [
+        f"the output of 'count', which is not in this run, is that of run {earlier.run_id}"
+    ]
+
+
+def test_a_dag_runs_in_part_from_python_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYDAG_HOME", str(tmp_path / "home"))
+    with DAG("parts") as dag:
+        Call(task_id="first") >> Call(task_id="second") >> Call(task_id="third")
+    assert list(dag.run(only=["first", "third"]).tasks) == ["first", "third"]
+    assert list(dag.run(start_from=["second"]).tasks) == ["second", "third"]
+    assert list(dag.run(only="first", start_from="third").tasks) == ["first", "third"]
+    with pytest.raises(DefinitionError, match="no task 'fourth' in the DAG"):
+        dag.run(only=["fourth"])
+
+
 def test_a_branch_may_pick_what_a_run_leaves_out() -> None:
     with DAG("parts") as dag:
         branch = task.branch(task_id="branch")(lambda: ["b"])()

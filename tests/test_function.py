@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import BaseModel
 
-from pydag_gcp import Cluster, Context, Retry, Table, task
+from pydag_gcp import Cluster, Context, Retry, Secret, Table, task
 from pydag_gcp.dag import DAG
 from pydag_gcp.errors import DefinitionError, TaskError
 from pydag_gcp.executor import execute
@@ -113,7 +113,50 @@ def test_a_definition_is_stable_json() -> None:
     assert written["arguments"] == {"table": {"table": "a.b", "shared": False}, "day": "2026-01-02"}
 
 
+@dataclass
+class Holder:
+    """Something that outputs are not looked for in."""
+
+    value: Any
+
+
+@pytest.mark.parametrize(
+    "hide",
+    [
+        lambda made: {made.output: 1},
+        lambda made: {made: 1},
+        lambda made: [Holder(made.output)],
+        lambda made: Holder([made]),
+        lambda made: (part for part in [made]),
+        lambda made: {Secret("env:HOME"): 1},
+    ],
+)
+def test_an_output_that_would_not_be_found_is_refused(hide: Callable[[Any], Any]) -> None:
+    take = task(task_id="take")(lambda value: value)
+    with pytest.raises(DefinitionError, match=r"task 'take': field 'arguments': outputs and secrets are not found in"):
+        dag_of(lambda: take(hide(double(1))))
+
+
 # running -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_task_in_a_set_is_its_output(project: Path) -> None:
+    @task
+    def total(numbers: set[int]) -> int:
+        return sum(numbers)
+
+    assert run(dag_of(lambda: total({double(1), double(2)}))).tasks["total"].result == 6
+
+
+def test_what_can_only_be_gone_through_once_reaches_every_try(project: Path) -> None:
+    @task(retry=Retry(attempts=2, wait=0))
+    def total(numbers: Iterable[int], others: Iterable[int] | None, context: Context) -> int:
+        found = sum(numbers) + sum(others or ())
+        if context.try_number == 1:
+            raise ValueError(found)
+        return found
+
+    assert run(dag_of(lambda: total([1, 2], [3, double(2)]))).tasks["total"].result == 10
 
 
 def test_results_are_passed_on_through_json_and_arrive_as_annotated(project: Path) -> None:

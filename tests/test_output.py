@@ -82,8 +82,29 @@ def test_a_key_with_a_dot_is_refused() -> None:
         Output("task")["a.b"]
 
 
+@pytest.mark.parametrize("key", [slice(1, 2), 1.5, None, True, ""])
+def test_what_is_no_key_is_refused(key: Any) -> None:
+    with pytest.raises(DefinitionError, match="is no key of an output"):
+        Output("task")[key]
+
+
+def test_outputs_are_equal_by_value() -> None:
+    assert Output("a")["b"] == Output("a", ("b",))
+    assert Output("a") != Output("b")
+    assert len({Output("a"), Output("a"), Output("a")[0]}) == 2
+
+
 @pytest.mark.parametrize(
-    "use", [lambda output: f"gs://{output}", bool, list, lambda output: "x" in output, lambda output: str(output[0])]
+    "use",
+    [
+        lambda output: f"gs://{output}",
+        bool,
+        list,
+        lambda output: "x" in output,
+        lambda output: str(output[0]),
+        lambda output: output == 7,
+        lambda output: output["rows"] != [],
+    ],
 )
 def test_what_python_would_do_in_silence_is_refused_with_the_line(use: Callable[[Any], Any]) -> None:
     with pytest.raises(DefinitionError, match=r"test_output.py:\d+: the output of task 'a' is not known before"):

@@ -187,6 +187,24 @@ def reached(upstream: Mapping[str, Sequence[str]], starts: set[str]) -> set[str]
     return found
 
 
+@pytest.mark.parametrize("only", [["left", "right"], ["below", "other"], ["pick", "left", "other"]])
+def test_without_their_branch_two_arms_are_ordered_or_refused(project: Path, only: list[str]) -> None:
+    # Given two arms that write the same table, of which a run takes one
+    for infer in (False, True):
+        with DAG("arms", infer=infer) as dag:
+            pick = task.branch(reads=[], writes=[])(lambda: "left").options(task_id="pick")()
+            for head, last in (("left", "below"), ("right", "other")):
+                pick >> Touch(task_id=head, table=Table("d.t")) >> Touch(task_id=last, table=Table("d.t"))
+        planned(dag)
+        planned(dag, only=["pick", "left", "right"])
+        # When a part is run in which nothing picks between them
+        if infer:
+            assert only[-2] in planned(dag, only=only).upstream[only[-1]]
+        else:
+            with pytest.raises(DefinitionError, match=rf"'{only[-2]}'.*run one of them, or all from the branch on"):
+                planned(dag, only=only)
+
+
 def test_an_unknown_task_is_named_with_the_closest_one(project: Path) -> None:
     with DAG("parts") as dag:
         Touch(task_id="extract")
@@ -209,7 +227,9 @@ def test_a_recorded_output_stands_in_for_a_task_that_is_left_out(project: Path) 
     with pytest.raises(DefinitionError, match=r"task 'take': needs the output of 'count', .*never succeeded on target"):
         planned(dag, only=["take"])
     record(dag, {"rows": 7})
-    assert planned(dag, only=["take"]).recorded == {"count": {"rows": 7}}
+    part = planned(dag, only=["take"])
+    assert part.recorded == {"count": {"rows": 7}}
+    assert part.recorded_by == {"count": "earlier"}
     assert planned(dag).recorded == {}
 
 
