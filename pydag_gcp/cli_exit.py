@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 import tempfile
 import traceback
@@ -106,7 +107,10 @@ def _fail(error: PydagError | str, code: int, *, as_json: bool) -> int:
 
 
 def _usage(error: click.ClickException) -> str:
-    message = error.format_message().strip().removesuffix(".")
+    message = " ".join(error.format_message().split()).removesuffix(".")
+    message = re.sub(
+        r"\. Did you mean|\. \(Did you mean (.*)\)$", lambda found: f"; did you mean {found[1] or ''}".rstrip(), message
+    )
     command = getattr(error, "ctx", None)
     hint = f" (see `{command.command_path} --help`)" if command is not None else ""
     return f"{message[:1].lower()}{message[1:]}{hint}"

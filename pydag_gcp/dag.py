@@ -5,7 +5,7 @@ from __future__ import annotations
 import graphlib
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -164,7 +164,11 @@ class DAG:
             cycle: list[str] = error.args[1]
             raise self.error(f"has a cycle: {' -> '.join(cycle)}", hint="remove one of these edges") from None
 
-    def _own(self, task: Operator) -> None:
+    def _own(self, task: object) -> None:
+        if not isinstance(task, Operator):
+            line, name = calling_line(), getattr(task, "__name__", repr(task))
+            hint = f"call it: {name}()" if callable(task) else "join tasks: a >> b, a >> [b, c]"
+            raise DefinitionError(f"{name} is no task", where=place(file=line.file, line=line.line), hint=hint)
         if self.tasks.get(task.task_id) is not task:
             where = place(file=task.source.file, line=task.source.line, task=task.task_id)
             raise DefinitionError(f"is not in DAG {self.dag_id!r}, so no edge can join it", where=where)
@@ -220,6 +224,8 @@ class DAG:
         max_processors: int | None = None,
         params: Mapping[str, Any] | None = None,
         logical_date: datetime | None = None,
+        only: Sequence[str] = (),
+        start_from: Sequence[str] = (),
     ) -> RunResult:
         """Run the DAG and wait for its end.
 
@@ -228,6 +234,8 @@ class DAG:
             max_processors: Most processors it may hold.
             params: Values over the defaults.
             logical_date: Start of the data interval.
+            only: Ids of the tasks to run; default: all.
+            start_from: Ids of tasks to run with all that is downstream of them.
 
         Raises:
             DefinitionError: Something is wrong that can be seen before anything runs.
@@ -239,7 +247,9 @@ class DAG:
 
         self._refuse_while_loading()
         loaded = settings.load(self.file)
-        plan = planner.plan(self, loaded, target=target, params=params, logical_date=logical_date)
+        plan = planner.plan(
+            self, loaded, target=target, params=params, logical_date=logical_date, only=only, start_from=start_from
+        )
         return execute(plan, max_processors=max_processors)
 
     def cli(self) -> NoReturn:

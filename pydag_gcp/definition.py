@@ -178,7 +178,8 @@ def _task_ids(literals: Literals, task_id: str, field: str, fields: Mapping[str,
         if other == task_id:
             what, hint = "a task cannot wait for itself", None
         elif not isinstance(other, str) or other not in literals.tasks:
-            what, hint = f"no task {other!r}", did_you_mean(str(other), literals.tasks)
+            known = f"known: {', '.join(list(literals.tasks)[:10])}"
+            what, hint = f"no task {other!r}", did_you_mean(str(other), literals.tasks) or known
         else:
             yield other
             continue

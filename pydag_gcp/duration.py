@@ -10,6 +10,8 @@ from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from pydag_gcp.errors import DefinitionError, did_you_mean
+
 #: The names that a mapping may give.
 UNITS: Final = ("weeks", "days", "hours", "minutes", "seconds")
 
@@ -25,7 +27,9 @@ def _from_mapping(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     if not value or not value.keys() <= set(UNITS):
-        raise ValueError(f"expected a mapping of {', '.join(UNITS)}, got {dict(value)!r}")
+        wrong = next((str(name) for name in value if name not in UNITS), "")
+        hint = did_you_mean(wrong, UNITS)
+        raise DefinitionError(f"expected a mapping of {', '.join(UNITS)}, got {dict(value)!r}", hint=hint)
     for unit, number in value.items():
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise ValueError(f"expected a number of {unit}, got {number!r}")  # noqa: TRY004  pydantic wants a ValueError

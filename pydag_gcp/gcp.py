@@ -196,7 +196,8 @@ class Clients:
         except (GoogleAuthError, OSError, ValueError) as error:  # ValueError: a key file that is none
             hint = "run `gcloud auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS"
             why = error.args[0] if isinstance(error, GoogleAuthError) and error.args else error  # more args are causes
-            raise TargetUnreachable(f"no valid credentials: {why}".splitlines()[0], where=where, hint=hint) from error
+            what = f"no valid credentials: {why}".splitlines()[0].removesuffix(".")
+            raise TargetUnreachable(what, where=where, hint=hint) from error
 
     def _bigquery(self) -> BigQueryClient:
         from google.cloud.bigquery import Client

@@ -89,6 +89,6 @@ class Literals:
         except InvalidOperation:
             raise self.document.error(expected, keys) from None
         if isinstance(found, Output) and found.task_id not in self.tasks:
-            hint = did_you_mean(found.task_id, self.tasks)
+            hint = did_you_mean(found.task_id, self.tasks) or f"known: {', '.join(list(self.tasks)[:10])}"
             raise self.document.error(f"output: no task {found.task_id!r}", keys, hint=hint)
         return found

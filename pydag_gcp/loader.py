@@ -56,6 +56,8 @@ def load(path: Path) -> DAG:
         dag = python_file.load(path)
     elif path.suffix in _ENDINGS:
         dag = _from_document(path)
+    elif path.is_dir():
+        raise DefinitionError("is no file", where=str(path), hint="name a pipeline inside this folder")
     else:
         raise DefinitionError(
             f"is no pipeline: cannot load {path.suffix or 'a file without ending'}",

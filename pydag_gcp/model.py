@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -72,9 +73,22 @@ def complaint(error: ValidationError, *, given: Mapping[str, Any], known: Mappin
     if first["type"] == "string_pattern_mismatch" and len(loc) == 1:
         said = known.get(str(loc[0])) or first["msg"]
         return DefinitionError(f"{_SHORT.repr(first['input'])} does not fit: {said[:1].lower()}{said[1:]}", loc=loc)
-    message = first["msg"].removeprefix("Value error, ")
-    got = "" if "got" in message else f", got {_SHORT.repr(first['input'])}"
+    message, shown = _said(first["msg"]), _shown(first["input"])
+    got = "" if "got" in message or shown in message else f", got {shown}"
     return DefinitionError(f"{message[:1].lower()}{message[1:]}{got}", hint=_choice(first), loc=loc)
+
+
+def _said(message: str) -> str:
+    """What pydantic says, in the words of our pages."""
+    said = message.removeprefix("Value error, ").replace(
+        "a valid dictionary or instance of", "a mapping with the fields of"
+    )
+    return re.sub(" after validation, not [0-9]+$", "", said.replace("a valid dictionary", "a mapping"))
+
+
+def _shown(value: Any) -> str:
+    """A value as its author knows it: a duration was a number of seconds, or became one."""
+    return f"{value.total_seconds():g} seconds" if isinstance(value, timedelta) else _SHORT.repr(value)
 
 
 def dotted(loc: Sequence[str | int]) -> str:

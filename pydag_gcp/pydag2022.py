@@ -204,8 +204,11 @@ class _Definition:
             hint = did_you_mean(engine, _ENGINES) or f"known: {', '.join(_ENGINES)}"
             raise self._error(f"no engine {engine!r}", keys, task=task.task_id, hint=hint)
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]+", bucket) or not re.fullmatch(r"[\w/-]+\.[\w-]+", f"{folder}.{name}"):
-            what = f"{task.script!r} names no object: bucket, folder and name have letters, digits, _ and -"
-            raise self._error(what, keys, task=task.task_id)
+            what = f"{task.script!r} names no object"
+            hint = (
+                "a bucket is 3 to 63 lower-case letters, digits, _ and -; folder and name are letters, digits, _ and -"
+            )
+            raise self._error(what, keys, task=task.task_id, hint=hint)
         return _Script(bucket=bucket, folder=folder, engine=engine, name=name)
 
     def _query(self, task: _Task, script: _Script, params: dict[str, Any], _: _Keys) -> Operator:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
 
+from pydantic import ValidationError
+
 from pydag_gcp import source_file
 from pydag_gcp.dag import DAG, loading
-from pydag_gcp.errors import DefinitionError, PydagError, place
+from pydag_gcp.errors import DefinitionError, PydagError, did_you_mean, place
 from pydag_gcp.excerpt import excerpt
+from pydag_gcp.model import complaint, dotted
 
 _PREFIX = "pydag_pipeline_"
 
@@ -124,11 +128,26 @@ def _failure(path: Path, error: BaseException) -> PydagError:
         hint = 'put dag.cli() below `if __name__ == "__main__":`'
         return DefinitionError("exits while it is loaded", where=where, hint=hint)
     said = "".join(traceback.format_exception_only(error)).strip().splitlines()
-    return DefinitionError(_brief(error, said), where=where)
+    brief = _brief(error, said)
+    return DefinitionError(brief, where=where, hint=_meant(brief))
 
 
 def _brief(error: BaseException, said: list[str]) -> str:
     """The line of a message that says what it is: of a SyntaxError in another file the last, else the first."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
+    if isinstance(error, ValidationError):
+        bare = complaint(error, given={}, known={})
+        return f"{error.title}: field {dotted(bare.loc)!r}: {bare.what}"
     return said[0] if said else type(error).__name__
+
+
+def _meant(brief: str) -> str | None:
+    """The name of ours that was meant, where Python's message does not say it itself."""
+    if "Did you mean" in brief:
+        return None
+    if name := re.search(r"^ImportError: cannot import name '(\w+)' from '(pydag_gcp[.\w]*)'", brief):
+        return did_you_mean(name[1], getattr(sys.modules.get(name[2]), "__all__", ()))
+    if name := re.search(r"^TypeError: DAG\.__init__\(\) got an unexpected keyword argument '(\w+)'", brief):
+        return did_you_mean(name[1], inspect.signature(DAG).parameters)
+    return None

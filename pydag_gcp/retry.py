@@ -13,7 +13,7 @@ import tenacity
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from pydag_gcp.duration import Seconds
-from pydag_gcp.errors import TaskError, did_you_mean
+from pydag_gcp.errors import DefinitionError, TaskError, did_you_mean
 from pydag_gcp.model import Model
 
 # HTTP: https://cloud.google.com/storage/docs/retry-strategy and https://cloud.google.com/bigquery/docs/error-messages
@@ -73,9 +73,10 @@ def _error(value: Any) -> Any:
         found = getattr(module, value, None)
         if isinstance(found, type) and issubclass(found, Exception):
             return found
-    known = [name for module in (builtins, exceptions) for name in vars(module) if name[:1].isupper()]
+    named = ((name, found) for module in (builtins, exceptions) for name, found in vars(module).items())
+    known = [name for name, found in named if isinstance(found, type) and issubclass(found, Exception)]
     hint = did_you_mean(value, known) or "name one of Python's errors, or of google.api_core.exceptions"
-    raise ValueError(f"no error {value!r}; {hint}")
+    raise DefinitionError(f"no error {value!r} that can be tried again", hint=hint)
 
 
 ErrorType = Annotated[type[BaseException], BeforeValidator(_error), WithJsonSchema({"type": "string"})]

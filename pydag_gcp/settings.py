@@ -178,7 +178,7 @@ def _settings_error(error: ValidationError, sources: Mapping[str, str], default:
         inside = len(first["loc"]) > 1
         known = TargetSettings.model_fields if inside else [*_SIMPLE, "targets", "spark"]
         return SettingsError("no such setting", where=where, hint=did_you_mean(str(first["loc"][-1]), known))
-    return SettingsError(f"{first['msg']}, got {first['input']!r}", where=where)
+    return SettingsError(f"{first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}", where=where)
 
 
 def _project_folder(start: Path) -> Path:

@@ -16,7 +16,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from pydag_gcp.errors import StoreError
+from pydag_gcp.errors import SettingsError, StoreError
 from pydag_gcp.states import RunState, TaskState
 
 #: Raised with every change of the tables.
@@ -80,6 +80,7 @@ class Store:
         url: SQLAlchemy URL. The folder of a SQLite file is made.
 
     Raises:
+        SettingsError: The URL is none, or of a database that is not supported.
         StoreError: It cannot be opened, or another version of pydag-gcp made it. Every method raises it, too, when the
             database fails: disk full, no permission, locked for over 30 s.
     """
@@ -260,7 +261,7 @@ class Store:
             raise
         except (ArgumentError, NoSuchModuleError) as error:
             hint = "write PYDAG_STORE like sqlite:////folder/pydag.db"
-            raise StoreError(str(error).splitlines()[0], where=where, hint=hint) from error
+            raise SettingsError(str(error).splitlines()[0], where=where, hint=hint) from error
         except DBAPIError as error:
             raise StoreError(str(error.orig), where=where, hint=_hint(str(error.orig))) from error
         except SQLAlchemyError as error:

@@ -30,6 +30,7 @@ import pytest
 
 from pydag_gcp import executor, loader, planner, settings
 from pydag_gcp.dag import DAG
+from pydag_gcp.errors import PydagError
 from pydag_gcp.gcp import Clients
 from pydag_gcp.local import daemon
 from pydag_gcp.local.seeds import plant
@@ -94,9 +95,13 @@ class LocalCloud:
         Raises:
             DefinitionError: The pipeline is wrong; nothing ran.
         """
-        dag = pipeline if isinstance(pipeline, DAG) else loader.load(self._folder / pipeline)
-        loaded = settings.load(dag.file)
-        plan = planner.plan(dag, loaded, target=settings.LOCAL, params=params, logical_date=logical_date)
+        __tracebackhide__ = True  # a mistake in the pipeline is told in its message; our own lines help nobody
+        try:
+            dag = pipeline if isinstance(pipeline, DAG) else loader.load(self._folder / pipeline)
+            loaded = settings.load(dag.file)
+            plan = planner.plan(dag, loaded, target=settings.LOCAL, params=params, logical_date=logical_date)
+        except PydagError as error:
+            raise error.with_traceback(None) from None
         try:
             return executor.execute(plan, max_processors=max_processors)
         finally:

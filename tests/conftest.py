@@ -17,7 +17,7 @@ from pydag_gcp import settings
 from pydag_gcp.gcp import Clients
 from pydag_gcp.operator import Context
 
-_OURS = ("PYDAG_", "GOOGLE_CLOUD_PROJECT", "GOOGLE_APPLICATION_CREDENTIALS")
+_OURS = ("PYDAG_", "GOOGLE_CLOUD_PROJECT", "GOOGLE_APPLICATION_CREDENTIALS", "MAKE", "MFLAGS")
 
 
 @pytest.fixture(autouse=True)

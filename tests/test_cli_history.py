@@ -161,7 +161,7 @@ def test_a_run_is_shown_with_tries_errors_logs_and_chart(daily: Project) -> None
     ]  # fmt: skip
     assert "third, try 2: ValueError: no quota" in lines
     assert f"  log: {logs}/third/2.log" in lines
-    assert any(line.startswith("second ") and "2█" in line for line in lines)
+    assert any(re.match("second +[·█┄]+2", line) for line in lines)  # the second try may be one character long
     assert re.fullmatch(r"run \w{12} failed: makespan .*, critical path .*", lines[-1])
     assert all(len(line) <= 100 for line in lines if "█" in line)
 

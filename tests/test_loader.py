@@ -204,5 +204,5 @@ def test_a_file_of_another_kind_is_refused(project: Path) -> None:
     Path("x.txt").write_text("")
     with pytest.raises(DefinitionError, match=r"x.txt: is no pipeline: cannot load .txt"):
         load(find("x.txt"))
-    with pytest.raises(DefinitionError, match="is no pipeline"):
+    with pytest.raises(DefinitionError, match=r"\.: is no file; name a pipeline inside this folder"):
         load(Path())

@@ -139,7 +139,7 @@ def test_an_unknown_format_is_refused(pipeline: Path, project: Path) -> None:
     (project / "pydag.toml").write_text('log_format = "yaml"\n')
     done = run("run", str(pipeline))
     assert done.returncode == 2
-    assert "pydag.toml: field 'log_format': Input should be 'text' or 'json', got 'yaml'" in done.stderr
+    assert "pydag.toml: field 'log_format': input should be 'text' or 'json', got 'yaml'" in done.stderr
 
 
 def test_the_entries_of_remote_work_name_its_job(project: Path) -> None:

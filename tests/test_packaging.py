@@ -6,7 +6,6 @@ import importlib.metadata
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -82,24 +81,6 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
     loaded = modules_loaded_by(statement)
 
     assert [name for name in HEAVY if name in loaded] == []
-
-
-def seconds(command: list[str]) -> float:
-    began = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    return time.perf_counter() - began
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        pytest.param([sys.executable, "-c", "import pydag_gcp"], id="import"),
-        pytest.param([str(Path(sys.executable).with_name("pydag")), "--version"], id="version"),
-    ],
-)
-def test_starting_takes_less_than_100_ms(command: list[str]) -> None:
-    # the best of several, because a busy machine says nothing about us
-    assert min(seconds(command) for _ in range(10)) < 0.1
 
 
 def dependencies_of(name: str, extras: frozenset[str] = frozenset()) -> set[str]:

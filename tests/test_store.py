@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pydag_gcp.errors import StoreError
+from pydag_gcp.errors import SettingsError, StoreError
 from pydag_gcp.states import RunState, TaskState
 from pydag_gcp.store import SCHEMA_VERSION, Store
 from tests.conftest import reaped
@@ -150,5 +150,5 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("wrong", ["nonsense", "postgresql://host/db", "oracle://x"])
 def test_an_url_of_another_kind_is_refused(wrong: str) -> None:
-    with pytest.raises(StoreError, match=r"write PYDAG_STORE like sqlite:////folder/pydag\.db"):
+    with pytest.raises(SettingsError, match=r"write PYDAG_STORE like sqlite:////folder/pydag\.db"):
         Store(wrong)

@@ -124,6 +124,9 @@ def test_that_fails(local_cloud):
     pathlib.Path("daemon.json").write_text(json.dumps(status))
     local_cloud.put("gs://landing/a", "1")
     assert False
+
+def test_that_is_wrong(local_cloud):
+    local_cloud.run("pipelines/sales.py", params={"no": 1})
 """
 
 
@@ -147,7 +150,9 @@ def test_the_documented_tests_pass_and_nothing_is_left_of_a_session(project: Pat
     command = [sys.executable, "-m", "pytest", "-W", "error", "--basetemp", str(project / "tmp")]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
 
-    assert f"1 failed, {len(tests)} passed" in done.stdout, done.stdout
+    assert f"2 failed, {len(tests)} passed" in done.stdout, done.stdout
+    assert "DAG 'sales': no param 'no'" in done.stdout
+    assert "planner.py" not in done.stdout  # only lines of the user's own are shown
     left = json.loads((project / "daemon.json").read_text())
     assert not Path(left["buckets"]).parent.exists()
     with pytest.raises(ProcessLookupError):

@@ -79,11 +79,11 @@ def test_a_name_that_two_files_have(command: str, project: Path, capsys: pytest.
     from pydag_gcp import cli
 
     Path("pipelines").mkdir()
-    for ending in ("py", "yaml"):
+    for ending in ("json", "yaml"):
         Path(f"pipelines/daily.{ending}").write_text("")
 
     assert cli.main([command, "daily"]) == 2
-    assert "'daily' may be pipelines/daily.py and pipelines/daily.yaml; give the path" in capsys.readouterr().err
+    assert "'daily' may be pipelines/daily.json and pipelines/daily.yaml; give the path" in capsys.readouterr().err
 
 
 REAL = {

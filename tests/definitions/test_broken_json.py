@@ -57,7 +57,7 @@ WHOLE = {
     "a list": ('[{"dag": "x"}]', r"1:1: holds a list"),
     "text": ('"dag"', r"1:1: holds a single value"),
     "a number": ("1", r"1:1: holds a single value"),
-    "tasks in a list": ('{"dag": "x", "tasks": []}', r"1:23: field 'tasks': .*dict"),
+    "tasks in a list": ('{"dag": "x", "tasks": []}', r"1:23: field 'tasks': .*a mapping"),
     "an empty object": ("{}", r"'dag': is required"),
     "deep lists": ("[" * 100_000, r"1:61: more than 60 levels"),
     "deep objects": ('{"a":' * 100_000, r"more than 60 levels"),

@@ -40,7 +40,9 @@ BROKEN = {
     "an error that is none of Python's": ("class Odd(BaseException): pass\nraise Odd('x')\n", r"p.py:2: .*Odd: x"),
     "escapes in an error": ("raise ValueError('\\x1b[2Jgone')\n", r"p.py:1: ValueError: \\x1b\[2Jgone"),
     "an import": ("import no_such_module\n", r"p.py:1: ModuleNotFoundError: No module named 'no_such_module'"),
-    "an import of a name": ("from pydag_gcp import DAGG\n", r"p.py:1: ImportError: cannot import name 'DAGG'"),
+    "an import of a name": ("from pydag_gcp import DAGG\n", r"p.py:1: ImportError: .*'DAGG'.*[Dd]id you mean:? 'DAG'"),
+    "an import of an operator": (
+        "from pydag_gcp.operators import BigQueryQery\n", r"p.py:1: ImportError: .*[Dd]id you mean:? 'BigQueryQuery'"),
     "recursion": ("def f(): f()\nf()\n", r"p.py:1: RecursionError"),
     "brackets": ("(" * 100_000, r"p.py:1: SyntaxError: too many nested parentheses"),
     "operators": ("x = " + "-" * 100_000 + "1\n", r"p.py"),
@@ -50,7 +52,27 @@ BROKEN = {
     "no tasks": ("from pydag_gcp import DAG\ndag = DAG('x')\n", r"p.py:2: DAG 'x': has no tasks"),
     "a DAG in a DAG's place": ("dag = 'x'\n", r"p.py: defines no DAG"),
     "a dag id": ("from pydag_gcp import DAG\ndag = DAG('a/b')\n", r"p.py:2: DAG 'a/b': dag_id must be a letter"),
-    "a DAG's argument": ("from pydag_gcp import DAG\ndag = DAG('a', shedule=None)\n", r"p.py:2: TypeError: .*shedule"),
+    "a DAG's argument": (
+        "from pydag_gcp import DAG\ndag = DAG('a', shedule=None)\n", r"p.py:2: .*[Dd]id you mean 'schedule'"),
+    "an edge to a name": (
+        pipeline("a = BigQueryQuery(task_id='a', sql='SELECT 1')", "a >> 'b'"), r"p.py:5: 'b' is no task; join tasks"),
+    "an edge to a function": (
+        "from pydag_gcp import task\n@task\ndef f(): pass\n" + pipeline(
+            "a = BigQueryQuery(task_id='a', sql='SELECT 1')", "a >> f"), r"p.py:8: f is no task; call it: f\(\)"),
+    "a changed task": (
+        pipeline("a = BigQueryQuery(task_id='a', sql='SELECT 1')", "a.sql = 'SELECT 2'"),
+        r"p.py:5: BigQueryQuery: field 'sql': instance is frozen"),
+    "an unknown unit of time": (
+        pipeline("BigQueryQuery(task_id='a', sql='SELECT 1', timeout={'minuts': 5})"),
+        r"p.py:4: .*'timeout': expected a mapping of .*, got {'minuts': 5}; did you mean 'minutes'\?$"),
+    "a negative time": (
+        pipeline("BigQueryQuery(task_id='a', sql='SELECT 1', timeout=-5)"), r"'timeout': .* got -5 seconds$"),
+    "an error that is misspelt": (
+        "from pydag_gcp import Retry\nRetry(on=['TimeOutError'])\n",
+        r"'on.0': no error 'TimeOutError' that can be tried again; did you mean 'TimeoutError'\?$"),
+    "an error that nobody can try again": (
+        "from pydag_gcp import Retry\nRetry(on=['KeyboardInterrupt'])\n",
+        r"no error 'KeyboardInterrupt' that can be tried again; name one of"),
     "a bad cron": ("from pydag_gcp import DAG\ndag = DAG('a', schedule='daily')\n", r"p.py:2: .*'daily' is no cron"),
     "a retry": ("from pydag_gcp import Retry\nRetry(attempts=-1)\n", r"p.py:2: Retry: field 'attempts': .*got -1"),
     "a retry's name": ("from pydag_gcp import Retry\nRetry(tries=3)\n", r"p.py:2: Retry: field 'tries': no such field"),

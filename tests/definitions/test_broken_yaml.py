@@ -83,7 +83,7 @@ CHANGED = {
     "a task id without end": ("  second:", f"  {'x' * 500}:", r"10:3: a task id is .*\.\.\.|10:3: a task id is "),
     "a dag id with a slash": ("dag: good", "dag: ../good", r"1:6: field 'dag': '../good' does not fit: unique name"),
     "a dag id that is a list": ("dag: good", "dag: [good]", r"1:6: field 'dag': input should be a valid string"),
-    "a task that is text": ("  second:", "  third: hello\n  second:", r"10:10: .*field 'tasks.third': .*dict"),
+    "a task that is text": ("  second:", "  third: hello\n  second:", r"10:10: .*field 'tasks.third': .*a mapping"),
     "a number without end": ("attempts: 3", f"attempts: {'9' * 5000}", r"3:19: a number of 5000 digits"),
     "a number that is too large": ("attempts: 3", "attempts: 1e999", r"3:19: a number that is too large"),
     "a number that is none": ("attempts: 3", "attempts: .nan", r"3:19: .nan is no number"),
@@ -121,7 +121,7 @@ WHOLE = {
     "text": ("dag", r"1:1: holds a single value"),
     "no tasks": ("dag: x\n", r"field 'tasks': is required"),
     "empty tasks": ("dag: x\ntasks: {}\n", r"2:8: field 'tasks': .*at least 1 item"),
-    "tasks in a list": ("dag: x\ntasks: [a]\n", r"2:8: field 'tasks': .*dict"),
+    "tasks in a list": ("dag: x\ntasks: [a]\n", r"2:8: field 'tasks': .*a mapping"),
     "a cycle": (
         GOOD.replace("sql: SELECT 1", "upstream: second\n    sql: SELECT 1").replace("good", "x"),
         r"DAG 'x': has a cycle: .* -> .* -> .*; remove one of these edges",
