@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 class FormattedQuery(BigQueryQuery):
     """Run SQL whose placeholders are ``{name}``, as ``str.format`` had them; params are text.
 
-    Only made of definitions of 2022 (:mod:`pydag_gcp.pydag2022`): what a value may be depends on its place.
+    Only made of definitions of 2022 (:mod:`pydag_gcp.pydag2022.definition`): what a value may be depends on its place.
     """
 
     def filled(self, ctx: Context, template: Template) -> Query:
-        """See :func:`pydag_gcp.script2022.fill`."""
-        from pydag_gcp.script2022 import fill
+        """See :func:`pydag_gcp.pydag2022.script.fill`."""
+        from pydag_gcp.pydag2022.script import fill
 
         return fill(template, self.params, where=self._place)

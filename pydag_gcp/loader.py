@@ -69,7 +69,8 @@ def load(path: Path) -> DAG:
 
 
 def _from_document(path: Path) -> DAG:
-    from pydag_gcp import definition, document, pydag2022
+    from pydag_gcp import definition, document
+    from pydag_gcp.pydag2022 import definition as pydag2022
 
     found = document.read(path)
     if path.suffix == ".json" and pydag2022.is_2022(found.value):

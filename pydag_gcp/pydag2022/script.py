@@ -1,7 +1,7 @@
 """SQL scripts of the 2022 pyDag: ``{name}`` placeholders, filled with what can stand in their place and nothing else.
 
 The 2022 pyDag called ``str.format``, so a value could be any text and become any SQL. Here the place decides
-(:mod:`pydag_gcp.places2022`): inside quotes a value is text, in a path or in backticks a name, in the column list of
+(:mod:`.places`): inside quotes a value is text, in a path or in backticks a name, in the column list of
 CREATE TABLE column definitions, and so on; where nothing else fits, one number or quoted text. A statement means what
 it meant in 2022, or is refused.
 """
@@ -12,10 +12,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from pydag_gcp.columns2022 import column_definitions, quoted_name, quoted_names, quoted_path
 from pydag_gcp.errors import DefinitionError, did_you_mean
 from pydag_gcp.googlesql import Token, Unclosed, literal, tokens
-from pydag_gcp.places2022 import Hole, Kind, Misplaced, Place, places
+from pydag_gcp.pydag2022.columns import column_definitions, quoted_name, quoted_names, quoted_path
+from pydag_gcp.pydag2022.places import Hole, Kind, Misplaced, Place, places
 from pydag_gcp.rendering import Origin, Query
 
 if TYPE_CHECKING:

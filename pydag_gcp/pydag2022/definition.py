@@ -22,7 +22,7 @@ from pydag_gcp.document import Document
 from pydag_gcp.errors import DefinitionError, did_you_mean
 from pydag_gcp.model import complaint, names
 from pydag_gcp.operator import Operator
-from pydag_gcp.params2022 import as_argument, parse, verbatim
+from pydag_gcp.pydag2022.params import as_argument, parse, verbatim
 from pydag_gcp.resources import Cluster
 from pydag_gcp.retry import Retry
 from pydag_gcp.source import Source, defined_at

@@ -16,8 +16,8 @@ from sqlglot import exp
 
 from pydag_gcp.analysis import analyse
 from pydag_gcp.errors import DefinitionError
+from pydag_gcp.pydag2022.script import fill
 from pydag_gcp.resources import Table
-from pydag_gcp.script2022 import fill
 from pydag_gcp.sql import Template
 
 FILE = "gs://bucket/folder/script.sql"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pydag_gcp.columns2022 import column_definitions, quoted_names, quoted_path
 from pydag_gcp.errors import DefinitionError
+from pydag_gcp.pydag2022.columns import column_definitions, quoted_names, quoted_path
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from pydag_gcp import Cluster, loader, planner, settings
 from pydag_gcp.dag import DAG
 from pydag_gcp.errors import DefinitionError, SettingsError
 from pydag_gcp.operators import BigQueryQuery, DataprocCreateCluster, DataprocPySparkJob
+from pydag_gcp.pydag2022.script import fill
 from pydag_gcp.resources import is_template
-from pydag_gcp.script2022 import fill
 from pydag_gcp.sql import Template
 
 DEFINITION = Path(__file__).parent / "definition.json"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pydag_gcp import templates
 from pydag_gcp.errors import DefinitionError
-from pydag_gcp.params2022 import parse, verbatim
+from pydag_gcp.pydag2022.params import parse, verbatim
 
 SCALARS = (
     st.none()
