@@ -26,7 +26,7 @@ run: $(VENV)/.local
 
 test: $(VENV)/.dev
 	@echo "== Running all tests"
-	@$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
+	@$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev
 	@echo "== Linting"
