@@ -56,6 +56,8 @@ def invoke(analyzer: Analyzer, node: exp.Expr, scope: Scope, *, safe: bool) -> T
         return special(analyzer, node, scope, safe=safe)
     if name == "STRUCT":
         return struct(analyzer, node, scope)
+    if name not in SPECIAL and name not in functions.table():  # told before anything about its arguments
+        raise Unsupported(f"function {written}")
     values = [analyzer.read(each, scope) for each in node.expressions]
     if name in SPECIAL:
         if safe and name not in _NEVER_FAILS:

@@ -77,6 +77,7 @@ UNSUPPORTED = [
     ("SELECT NET.HOST('x')", "NetFunc"),
     ("SELECT ML.PREDICT(1)", "function"),
     ("SELECT my_udf(1)", "function MY_UDF"),
+    ("SELECT name, SUMM(id) FROM d.t GROUP BY name", "function SUMM at [1:14]"),
     ("SELECT d.my_udf(1)", "function"),
     ("SELECT SOUNDEX('x')", "function SOUNDEX"),
     ("SELECT FARM_FINGERPRINT('x')", "function FARM_FINGERPRINT"),
