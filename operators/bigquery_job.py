@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from pydag_gcp.gcp import CALL_TIMEOUT
-from pydag_gcp.operator import Context, Done, Failed, Json, RemoteOperator, Running, Status, request_label
+from pydag_gcp.gcp import ONCE
+from pydag_gcp.identity import request_label
+from pydag_gcp.operator import Context, Done, Failed, Json, RemoteOperator, Running, Status
 from pydag_gcp.operators.labels import Labels
 from pydag_gcp.operators.submission import REQUEST_LABEL, merged, one_line, refusals, submit_once
 from pydag_gcp.retry import is_transient_reason
@@ -109,8 +110,7 @@ class BigQueryJob(RemoteOperator):
                 handle["job_id"],
                 project=handle["project"],
                 location=handle["location"],
-                retry=None,  # type: ignore[arg-type]
-                timeout=CALL_TIMEOUT,
+                **ONCE,
             )
 
     def result(self, ctx: Context, handle: Mapping[str, Json]) -> Json:
@@ -153,6 +153,17 @@ class BigQueryJob(RemoteOperator):
         return f"{text}; {hint}" if hint else text
 
 
+def listed(value: Any) -> Any:
+    """Take one value for a list of one."""
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+def statistics_of(job: _Job, kind: str) -> Mapping[str, Any]:
+    """What BigQuery tells of a job of a kind, also where the client has no property for it."""
+    found: Mapping[str, Any] = job._properties.get("statistics", {}).get(kind, {})  # noqa: SLF001 - nowhere else
+    return found
+
+
 def _sentence(error: Mapping[str, Any]) -> str:
     message, location = one_line(str(error.get("message", ""))), str(error.get("location") or "")
     return f"{location}: {message}" if location not in {"", "query"} and location not in message else message
@@ -163,6 +174,5 @@ def _get(ctx: Context, handle: Mapping[str, Json]) -> Any:
         handle["job_id"],
         project=handle["project"],
         location=handle["location"],
-        retry=None,  # type: ignore[arg-type]
-        timeout=CALL_TIMEOUT,
+        **ONCE,
     )

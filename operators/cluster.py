@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import Field, field_validator
 
 from pydag_gcp.duration import SPAN
-from pydag_gcp.errors import DefinitionError, NotYet, TaskError, place
-from pydag_gcp.gcp import CALL_TIMEOUT
-from pydag_gcp.operator import Context, Done, Failed, Json, RemoteOperator, Running, Status, request_label
+from pydag_gcp.errors import DefinitionError, NotYet, TaskError
+from pydag_gcp.gcp import ONCE
+from pydag_gcp.identity import request_label
+from pydag_gcp.operator import Context, Done, Failed, Json, RemoteOperator, Running, Status
 from pydag_gcp.operators.dataproc import delete_cluster, failed_operation, find_cluster, find_operation, state_of
 from pydag_gcp.operators.labels import Labels
 from pydag_gcp.operators.submission import REQUEST_LABEL, merged, message_from, one_line, refusals
@@ -79,8 +80,7 @@ class DataprocCreateCluster(RemoteOperator):
         try:
             self._message(ctx, {})
         except ValueError as error:
-            where = place(file=self.source.file, line=self.source.line, task=self.task_id)
-            raise DefinitionError(str(error), where=where) from None
+            raise DefinitionError(str(error), where=self.source.place(task=self.task_id)) from None
 
     def reads(self, ctx: Context) -> frozenset[Resource]:
         """Nothing."""
@@ -200,9 +200,7 @@ class DataprocCreateCluster(RemoteOperator):
         }
         with refusals(f"cluster {self.cluster} cannot be created"):
             try:
-                operation = ctx.clients.clusters(self.cluster.region).create_cluster(
-                    request=request, retry=None, timeout=CALL_TIMEOUT
-                )
+                operation = ctx.clients.clusters(self.cluster.region).create_cluster(request=request, **ONCE)
             except AlreadyExists as error:  # somebody created one in this very moment: look again
                 raise TaskError(f"cluster {self.cluster} is being created by another task", transient=True) from error
         return self._handle(job_id, str(operation.operation.name))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydag_gcp.gcp import CALL_TIMEOUT
+from pydag_gcp.gcp import ONCE
 from pydag_gcp.operator import Context, Failed
 from pydag_gcp.operators.submission import one_line, refusals
 from pydag_gcp.resources import Cluster
@@ -32,7 +32,7 @@ def find_cluster(ctx: Context, cluster: Cluster) -> ClusterMessage | None:
     request = {"project_id": ctx.target.project, "region": cluster.region, "cluster_name": cluster.name}
     with refusals(f"cluster {cluster} cannot be looked at"):
         try:
-            return ctx.clients.clusters(cluster.region).get_cluster(request=request, retry=None, timeout=CALL_TIMEOUT)
+            return ctx.clients.clusters(cluster.region).get_cluster(request=request, **ONCE)
         except NotFound:
             return None
 
@@ -54,9 +54,7 @@ def delete_cluster(ctx: Context, cluster: Cluster, uuid: str, *, request_id: str
     }
     with refusals(f"cluster {cluster} cannot be deleted"):
         try:
-            return ctx.clients.clusters(cluster.region).delete_cluster(
-                request=request, retry=None, timeout=CALL_TIMEOUT
-            )
+            return ctx.clients.clusters(cluster.region).delete_cluster(request=request, **ONCE)
         except NotFound:
             return None
 
@@ -71,9 +69,7 @@ def find_operation(ctx: Context, cluster: Cluster, name: str) -> Operation | Non
 
     with refusals(f"operation {name!r} cannot be looked at"):
         try:
-            found: Operation = ctx.clients.clusters(cluster.region).get_operation(
-                request={"name": name}, retry=None, timeout=CALL_TIMEOUT
-            )
+            found: Operation = ctx.clients.clusters(cluster.region).get_operation(request={"name": name}, **ONCE)
         except NotFound:
             return None
         return found

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self, cast
 
 from pydantic import AfterValidator, Field, model_validator
 
 from pydag_gcp.errors import TaskError
-from pydag_gcp.gcp import CALL_TIMEOUT
+from pydag_gcp.gcp import ONCE
 from pydag_gcp.operator import Context, Json
-from pydag_gcp.operators.bigquery_job import BigQueryJob
+from pydag_gcp.operators.bigquery_job import BigQueryJob, statistics_of
 from pydag_gcp.operators.load import FileFormat
 from pydag_gcp.operators.submission import refusals
 from pydag_gcp.operators.table_layout import SingleTable, reference
@@ -137,8 +137,7 @@ class BigQueryToGCS(BigQueryJob):
             project=ctx.target.project,
             location=ctx.target.location,
             job_config=job_config,
-            retry=None,  # type: ignore[arg-type]
-            timeout=CALL_TIMEOUT,
+            **ONCE,
         )
 
     def _settle(self, ctx: Context, job: ExtractJob) -> None:
@@ -153,17 +152,16 @@ class BigQueryToGCS(BigQueryJob):
             written = {self._name.replace("*", f"{number:012d}") for number in range(_files(job))}
             missing = sorted(written - found.keys())
             if missing:
-                lost = (
-                    f"{len(missing)} of the {len(written)} objects that it wrote are not there, such as {missing[0]!r}"
-                )
-                raise TaskError(f"{self._title(str(job.job_id))} succeeded, but {lost}", hint="nothing was deleted")
+                lost = f"{len(missing)} of the {len(written)} objects that it wrote are not there, such as"
+                what = f"{self._title(str(job.job_id))} succeeded, but {lost} {missing[0]!r}"
+                raise TaskError(what, hint="nothing was deleted")
             for name in sorted(found.keys() - written):
                 self._delete(ctx, found[name], job)
 
     def _matching(self, ctx: Context) -> list[Blob]:
         bucket = ctx.clients.storage().bucket(self.destination.bucket)
         glob = self.destination.name if self.destination.is_glob else None
-        return list(bucket.list_blobs(prefix=self.destination.fixed, match_glob=glob, retry=None, timeout=CALL_TIMEOUT))
+        return list(bucket.list_blobs(prefix=self.destination.fixed, match_glob=glob, **ONCE))
 
     def _delete(self, ctx: Context, blob: Blob, job: ExtractJob) -> None:
         """Delete this very generation, unless it was made after the job: then it is somebody else's.
@@ -175,16 +173,15 @@ class BigQueryToGCS(BigQueryJob):
         if job.ended is not None and blob.time_created > job.ended:
             return
         with contextlib.suppress(NotFound, PreconditionFailed):
-            blob.delete(if_generation_match=blob.generation, retry=None, timeout=CALL_TIMEOUT)
+            blob.delete(if_generation_match=blob.generation, **ONCE)
             ctx.log.info("deleted gs://%s/%s, which an earlier run had left", blob.bucket.name, blob.name)
 
     def _summary(self, job: ExtractJob) -> dict[str, Json]:
         # https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#JobStatistics4
-        statistics: Any = job._properties.get("statistics", {}).get("extract", {})  # noqa: SLF001
         return {
             "destination": f"gs://{self.destination.bucket}/{self._name}",
             "files": _files(job),
-            "bytes": int(statistics.get("inputBytes", 0)),
+            "bytes": int(statistics_of(job, self.kind).get("inputBytes", 0)),
         }
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pydag_gcp.gcp import CALL_TIMEOUT
+from pydag_gcp.gcp import ONCE
 from pydag_gcp.operator import Context, Json
-from pydag_gcp.operators.bigquery_job import BigQueryJob
+from pydag_gcp.operators.bigquery_job import BigQueryJob, listed, statistics_of
 from pydag_gcp.operators.table_layout import (
     Clustering,
     Columns,
@@ -43,10 +43,6 @@ def _uri(source: GCSObject) -> str:
     return f"gs://{source.bucket}/{source.name}*" if source.is_prefix else source.uri
 
 
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, (list, tuple)) else (value,)
-
-
 def _format(value: Any) -> Any:
     name = value.upper() if isinstance(value, str) else value
     return "NEWLINE_DELIMITED_JSON" if name in {"JSON", "JSONL", "NDJSON"} else name
@@ -68,7 +64,7 @@ class GCSToBigQuery(BigQueryJob):
 
     sources: Annotated[
         tuple[Annotated[GCSObject, AfterValidator(_loadable)], ...],
-        BeforeValidator(_listed, json_schema_input_type=GCSObject | tuple[GCSObject, ...]),
+        BeforeValidator(listed, json_schema_input_type=GCSObject | tuple[GCSObject, ...]),
     ] = Field(alias="source", min_length=1, description="Object, prefix or name with one *, or a list of these")
     destination: Destination = Field(description="Table, or one partition of it such as dataset.table$20220131")
     format: FileFormat = Field(default="CSV", description="Format; JSON: one per line")
@@ -150,14 +146,12 @@ class GCSToBigQuery(BigQueryJob):
             project=ctx.target.project,
             location=ctx.target.location,
             job_config=job_config,
-            retry=None,  # type: ignore[arg-type]
-            timeout=CALL_TIMEOUT,
+            **ONCE,
         )
 
     def _summary(self, job: LoadJob) -> dict[str, Json]:
-        # The client has no property for badRecords:
         # https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#JobStatistics3.FIELDS.bad_records
-        statistics = job._properties.get("statistics", {}).get("load", {})  # noqa: SLF001
+        statistics = statistics_of(job, self.kind)
         return {
             "destination": str(job.destination),
             "rows": job.output_rows,

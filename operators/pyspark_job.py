@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, PrivateAttr, field_validator
 
-from pydag_gcp.errors import DefinitionError, TaskError, place
-from pydag_gcp.gcp import CALL_TIMEOUT
-from pydag_gcp.operator import Context, Done, Failed, Json, RemoteOperator, Running, Status, request_label
+from pydag_gcp.errors import DefinitionError, TaskError
+from pydag_gcp.gcp import ONCE
+from pydag_gcp.identity import request_label
+from pydag_gcp.operator import Context, Done, Failed, Json, RemoteOperator, Running, Status
 from pydag_gcp.operators.dataproc import find_cluster
 from pydag_gcp.operators.declared import Declared, qualified
 from pydag_gcp.operators.driver_output import copy_to_log
@@ -136,7 +137,7 @@ class DataprocPySparkJob(RemoteOperator):
         submit_once(
             f"Dataproc job {job_id!r}",
             label,
-            create=lambda: client.submit_job(request=request, retry=None, timeout=CALL_TIMEOUT),
+            create=lambda: client.submit_job(request=request, **ONCE),
             fetch=lambda: self._get(ctx, job_id),
         )
         return {"job_id": job_id, "project": ctx.target.project, "region": self.cluster.region}
@@ -175,7 +176,7 @@ class DataprocPySparkJob(RemoteOperator):
         request = {"project_id": handle["project"], "region": handle["region"], "job_id": handle["job_id"]}
         with refusals(f"Dataproc job {handle['job_id']!r} cannot be cancelled"):
             try:
-                ctx.clients.jobs(self.cluster.region).cancel_job(request=request, retry=None, timeout=CALL_TIMEOUT)
+                ctx.clients.jobs(self.cluster.region).cancel_job(request=request, **ONCE)
             except FailedPrecondition:
                 ctx.log.info("job %s had ended already", handle["job_id"])
 
@@ -190,7 +191,7 @@ class DataprocPySparkJob(RemoteOperator):
         return self._local.get(name) or look_at(name, folder=ctx.folder, where=self._place(field))
 
     def _place(self, field: str | None = None) -> str:
-        return place(file=self.source.file, line=self.source.line, task=self.task_id, field=field)
+        return self.source.place(task=self.task_id, field=field)
 
     def _stage_files(self, ctx: Context) -> dict[str, str]:
         """Copy what lies on this machine to the cluster's staging bucket; name -> address."""
@@ -225,7 +226,7 @@ class DataprocPySparkJob(RemoteOperator):
 
     def _get(self, ctx: Context, job_id: str) -> JobMessage:
         request = {"project_id": ctx.target.project, "region": self.cluster.region, "job_id": job_id}
-        return ctx.clients.jobs(self.cluster.region).get_job(request=request, retry=None, timeout=CALL_TIMEOUT)
+        return ctx.clients.jobs(self.cluster.region).get_job(request=request, **ONCE)
 
 
 def _progress(job: JobMessage) -> str:

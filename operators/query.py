@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
-from pydag_gcp.errors import DefinitionError, TaskError, place
-from pydag_gcp.gcp import CALL_TIMEOUT
+from pydag_gcp.errors import DefinitionError, TaskError
+from pydag_gcp.gcp import ONCE
 from pydag_gcp.operator import Context, Json
 from pydag_gcp.operators.bigquery_job import BigQueryJob
 from pydag_gcp.operators.bound import query_parameters
@@ -230,7 +230,7 @@ class BigQueryQuery(BigQueryJob):
 
     @property
     def _place(self) -> str:
-        return place(file=self.source.file, line=self.source.line, task=self.task_id)
+        return self.source.place(task=self.task_id)
 
     def _load(self, ctx: Context) -> Template:
         from pydag_gcp.sql import load_template
@@ -308,9 +308,8 @@ class BigQueryQuery(BigQueryJob):
             job_id=job_id,
             project=ctx.target.project,
             location=ctx.target.location,
-            retry=None,  # type: ignore[arg-type]
             job_retry=None,
-            timeout=CALL_TIMEOUT,
+            **ONCE,
         )
 
     def _summary(self, job: QueryJob) -> dict[str, Json]:
@@ -320,7 +319,7 @@ class BigQueryQuery(BigQueryJob):
         return {
             "statement_type": job.statement_type,
             "destination": str(table) if named else None,
-            "rows": job.result(retry=None, timeout=CALL_TIMEOUT, job_retry=None).total_rows if selects else None,
+            "rows": job.result(job_retry=None, **ONCE).total_rows if selects else None,
             "rows_affected": job.num_dml_affected_rows,
             "bytes_processed": job.total_bytes_processed,
             "bytes_billed": job.total_bytes_billed,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydag_gcp.errors import DefinitionError, TaskError
-from pydag_gcp.gcp import CALL_TIMEOUT
+from pydag_gcp.gcp import ONCE
 from pydag_gcp.operator import Context
 from pydag_gcp.operators.submission import refusals
 
@@ -100,13 +100,12 @@ def stage(ctx: Context, file: LocalFile, bucket: str) -> str:
     name = f"pydag/{file.digest}/{file.path.name}"
     blob = ctx.clients.storage().bucket(bucket).blob(name)
     with refusals(f"file {file.path.name!r} cannot be copied to gs://{bucket}"):
-        if not blob.exists(retry=None, timeout=CALL_TIMEOUT):
+        if not blob.exists(**ONCE):
             with contextlib.suppress(PreconditionFailed):  # another task copied it in this moment
                 blob.upload_from_string(
                     file.content,
                     content_type="application/octet-stream",
                     if_generation_match=0,
-                    retry=None,
-                    timeout=CALL_TIMEOUT,
+                    **ONCE,
                 )
     return f"gs://{bucket}/{name}"

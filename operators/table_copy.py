@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, cast
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from pydag_gcp.gcp import CALL_TIMEOUT
+from pydag_gcp.gcp import ONCE
 from pydag_gcp.operator import Context, Json
-from pydag_gcp.operators.bigquery_job import BigQueryJob
+from pydag_gcp.operators.bigquery_job import BigQueryJob, listed, statistics_of
 from pydag_gcp.operators.table_layout import (
     CreateDisposition,
     Destination,
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
 #: What these make must not exist before: https://cloud.google.com/bigquery/docs/table-snapshots-create
 _ALWAYS_NEW = frozenset({"CLONE", "SNAPSHOT"})
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, (list, tuple)) else (value,)
 
 
 class BigQueryCopy(BigQueryJob):
@@ -50,7 +46,7 @@ class BigQueryCopy(BigQueryJob):
     }
 
     sources: Annotated[
-        tuple[SingleTable, ...], BeforeValidator(_listed, json_schema_input_type=Table | tuple[Table, ...])
+        tuple[SingleTable, ...], BeforeValidator(listed, json_schema_input_type=Table | tuple[Table, ...])
     ] = Field(alias="source", min_length=1, description="Table, or a list of tables of the same columns")
     destination: Destination = Field(description="Table, or one partition of it such as dataset.table$20220131")
     operation: Literal["COPY", "CLONE", "SNAPSHOT", "RESTORE"] = Field(default="COPY", description="What is made")
@@ -121,12 +117,10 @@ class BigQueryCopy(BigQueryJob):
             project=ctx.target.project,
             location=ctx.target.location,
             job_config=job_config,
-            retry=None,  # type: ignore[arg-type]
-            timeout=CALL_TIMEOUT,
+            **ONCE,
         )
 
     def _summary(self, job: CopyJob) -> dict[str, Json]:
         # https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#JobStatistics.FIELDS.copy
-        statistics: Any = job._properties.get("statistics", {}).get("copy", {})  # noqa: SLF001
-        rows = statistics.get("copiedRows")
+        rows = statistics_of(job, self.kind).get("copiedRows")
         return {"destination": str(job.destination), "rows": None if rows is None else int(rows)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+from pydag_gcp.edges import downstream_of
 from pydag_gcp.states import TriggerRule
 
 #: Skipped if one upstream is, or only if all are; under any other rule a task runs nevertheless.
@@ -40,12 +41,9 @@ class Arms:
             branch: [skipped for skipped in heads.values() if len(skipped) < len(heads) - 1]
             for branch, heads in branches.items()
         }
-        self._downstream: dict[str, list[str]] = {}
+        self._downstream = downstream_of(upstream) if branches else {}
         #: Task -> branch -> the heads that it is skipped with.
         self._heads: dict[str, dict[str, set[str]]] = {}
-        for task, above in upstream.items() if branches else ():
-            for other in above:
-                self._downstream.setdefault(other, []).append(task)
         for branch, heads in branches.items():
             for head in heads:
                 if self._awaits(head, branch):
@@ -79,7 +77,7 @@ class Arms:
         counts: dict[str, int] = {}
         while stack:
             above = stack.pop()
-            for task in self._downstream.get(above, ()):
+            for task in self._downstream[above]:
                 if task in skipped or (task in self._teardowns and above not in self._teardowns[task]):
                     continue
                 counts[task] = counts.get(task, 0) + 1

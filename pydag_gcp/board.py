@@ -9,10 +9,9 @@ from datetime import datetime
 from itertools import islice
 
 from pydag_gcp.events import RunStarted, TaskChanged
-from pydag_gcp.states import TaskState
+from pydag_gcp.states import BAD, TaskState
 
 _ACTIVE = frozenset({TaskState.RUNNING, TaskState.DEFERRED, TaskState.UP_FOR_RETRY})
-_BAD = (TaskState.FAILED, TaskState.UPSTREAM_FAILED, TaskState.CANCELLED)
 _IDLE = {
     TaskState.QUEUED: "waits for a processor",
     TaskState.RUNNING: "running",
@@ -104,7 +103,7 @@ class Board:
     def _file(self, row: Row) -> None:
         if row.state is TaskState.FAILED:
             self._failed.append(row.task_id)
-        elif row.state not in _BAD:
+        elif row.state not in BAD:
             self._succeeded.append(row.task_id)
 
     def pick(self, most: int) -> tuple[list[Row], int]:
@@ -143,7 +142,7 @@ class Board:
         if self._active:
             parts.append(f"{len(self._active)} active")
         torn = sum(name in self.started.teardowns for name in self._failed)
-        for state in (*_BAD, TaskState.SKIPPED):
+        for state in (*BAD, TaskState.SKIPPED):
             count = self.counts[state] - torn * (state is TaskState.FAILED)
             parts.extend([f"{count} {state.value}"] if count else [])
         return ", ".join([*parts, *([f"{torn} teardown{'s' * (torn != 1)} failed"] if torn else [])])
@@ -159,4 +158,4 @@ class Board:
         return "not chosen upstream, or its trigger rule was not met"
 
     def _blamed(self, row: Row) -> Iterator[str]:
-        return (name for name in self.started.upstream[row.task_id] if self.rows[name].state in _BAD)
+        return (name for name in self.started.upstream[row.task_id] if self.rows[name].state in BAD)

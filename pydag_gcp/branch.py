@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
-from pydag_gcp.errors import TaskError, did_you_mean
+from pydag_gcp.edges import downstream_of
+from pydag_gcp.errors import TaskError, did_you_mean_one_of
 
 _EXPECTED = "return the id of a task directly downstream, a list of such ids, or None"
 
@@ -28,9 +29,9 @@ def picked(returned: Any, choices: Collection[str], *, by: str) -> list[str]:
         raise TaskError(f"{by}() returned {returned!r}", hint=_EXPECTED)
     for name in ids:
         if name not in choices:
-            known = f"known: {', '.join(choices)}" if choices else "nothing is downstream of it"
+            hint = did_you_mean_one_of(name, choices) if choices else "nothing is downstream of it"
             what = f"{by}() picked {name!r}, which is not directly downstream of it"
-            raise TaskError(what, hint=did_you_mean(name, choices) or known)
+            raise TaskError(what, hint=hint)
     return list(ids)
 
 
@@ -44,10 +45,7 @@ class Branches:
 
     def __init__(self, upstream: Mapping[str, Iterable[str]], teardowns: Collection[str]) -> None:
         self._upstream = upstream
-        self._downstream: dict[str, list[str]] = {task_id: [] for task_id in upstream}
-        for task_id, above in upstream.items():
-            for other in above if task_id not in teardowns else ():
-                self._downstream[other].append(task_id)
+        self._downstream = downstream_of({t: () if t in teardowns else above for t, above in upstream.items()})
 
     def choices(self, task_id: str) -> tuple[str, ...]:
         """What a branch may pick: the tasks directly downstream."""

@@ -73,7 +73,7 @@ def _is_text(word: str) -> bool:
 
 def say(error: PydagError | str) -> str:
     """Print an error on stderr, without its secrets: one line, and what it shows of the source; return the line."""
-    from pydag_gcp.logs import Redactor
+    from pydag_gcp.redaction import Redactor
 
     redact = Redactor()
     text = _printable(redact(str(error)))
@@ -93,7 +93,7 @@ def _printable(text: str) -> str:
 
 def print_document(document: Mapping[str, Any], stream: TextIO) -> None:
     """Print the one JSON document, without its secrets."""
-    from pydag_gcp.logs import Redactor
+    from pydag_gcp.redaction import Redactor
 
     print(json.dumps(Redactor().within(document), indent=2, default=str), file=stream, flush=True)
 
@@ -118,7 +118,7 @@ def _usage(error: click.ClickException) -> str:
 
 def _details(error: BaseException) -> str:
     """Keep a traceback in a file that only its owner may read; return the file's name."""
-    from pydag_gcp.logs import Redactor
+    from pydag_gcp.redaction import Redactor
 
     with tempfile.NamedTemporaryFile("w", prefix="pydag-error-", suffix=".txt", encoding="utf-8", delete=False) as file:
         file.write(Redactor()("".join(traceback.format_exception(error))))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pydag_gcp.errors import LocalCloudError, SettingsError, did_you_mean
+from pydag_gcp.errors import LocalCloudError, SettingsError, did_you_mean_one_of
 
 if TYPE_CHECKING:
     from google.cloud.secretmanager_v1 import SecretManagerServiceClient
@@ -75,7 +75,7 @@ def delete(name: str) -> int:
             client.delete_secret(name=f"{parent}/secrets/{name}", timeout=_TIMEOUT)
         except NotFound:
             known = [found.name.rpartition("/")[2] for found in client.list_secrets(parent=parent, timeout=_TIMEOUT)]
-            hint = did_you_mean(name, known) or f"known: {', '.join(sorted(known)) or 'none'}"
+            hint = did_you_mean_one_of(name, sorted(known))
             raise SettingsError(f"no secret {name!r} in the local cloud", hint=hint) from None
     click.echo(f"secret {name}: deleted")
     return 0

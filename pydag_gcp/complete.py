@@ -15,18 +15,17 @@ if TYPE_CHECKING:
 
 #: How many of the newest runs are offered.
 _RUNS = 50
-_ENDINGS = (".py", ".yaml", ".yml", ".json")
 
 
 def pipelines(_ctx: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Offer pipeline files, folders, and the names of files under ``pipelines/``."""
-    from pydag_gcp.loader import FOLDER
+    from pydag_gcp.loader import ENDINGS, FOLDER
 
     folder, _, _ = typed.rpartition("/")
     found = [path for path in Path(folder or ".").glob("*") if not path.name.startswith(".")]
-    names = {f"{path}/" for path in found if path.is_dir()} | {str(path) for path in found if path.suffix in _ENDINGS}
+    names = {f"{path}/" for path in found if path.is_dir()} | {str(path) for path in found if path.suffix in ENDINGS}
     if not folder:
-        names.update(path.stem for path in Path(FOLDER).glob("*") if path.suffix in _ENDINGS)
+        names.update(path.stem for path in Path(FOLDER).glob("*") if path.suffix in ENDINGS)
     return _offer(sorted(names), typed)
 
 

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 from pydantic import TypeAdapter, ValidationError
 
 from pydag_gcp import excepthook
-from pydag_gcp.errors import DefinitionError, did_you_mean, place
-from pydag_gcp.operator import Operator, Owner, Source, calling_line, current_dag
+from pydag_gcp.errors import DefinitionError, did_you_mean_one_of
+from pydag_gcp.identity import ID, ID_IN_WORDS
+from pydag_gcp.operator import Operator, Owner, current_dag
 from pydag_gcp.output import Output
 from pydag_gcp.retry import NO_RETRY, Retry
+from pydag_gcp.source import Source, calling_line
 
 if TYPE_CHECKING:
     from pydag_gcp.result import RunResult
 
 #: Whether a pipeline file is being executed only for the DAG that it defines.
 loading: ContextVar[bool] = ContextVar("loading", default=False)
-
-_DAG_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,199}")
 
 
 class DAG:
@@ -75,8 +75,8 @@ class DAG:
         self._upstream: dict[str, dict[str, None]] = {}
         self._taken: dict[str, int] = {}
         self._tokens: list[Token[Owner | None]] = []
-        if not isinstance(dag_id, str) or not _DAG_ID.fullmatch(dag_id):
-            raise self.error(f"dag_id must be a letter, then letters, digits, - or _ (at most 200), got {dag_id!r}")
+        if not isinstance(dag_id, str) or not re.fullmatch(ID, dag_id):
+            raise self.error(f"dag_id must be {ID_IN_WORDS}, got {dag_id!r}")
         if max_processors is not None and max_processors < 1:
             raise self.error(f"max_processors must be at least 1, got {max_processors}")
         if schedule is not None:
@@ -101,7 +101,7 @@ class DAG:
 
     def error(self, what: str, *, hint: str | None = None) -> DefinitionError:
         """Make an error that names the line of this DAG."""
-        return DefinitionError(f"DAG {self.dag_id!r}: {what}", where=self._place(self.source), hint=hint)
+        return DefinitionError(f"DAG {self.dag_id!r}: {what}", where=self.source.place(), hint=hint)
 
     def add(self, task: Operator) -> None:
         """Take a task in.
@@ -111,7 +111,7 @@ class DAG:
         """
         other = self.tasks.get(task.task_id)
         if other is not None:
-            where = place(file=task.source.file, line=task.source.line, task=task.task_id)
+            where = task.source.place(task=task.task_id)
             raise DefinitionError(f"another task has this id, defined at line {other.source.line}", where=where)
         for value in task.runtime_values:
             if isinstance(value, Output) and value.task is not None:
@@ -166,18 +166,17 @@ class DAG:
 
     def _own(self, task: object) -> None:
         if not isinstance(task, Operator):
-            line, name = calling_line(), getattr(task, "__name__", repr(task))
+            name = getattr(task, "__name__", repr(task))
             hint = f"call it: {name}()" if callable(task) else "join tasks: a >> b, a >> [b, c]"
-            raise DefinitionError(f"{name} is no task", where=place(file=line.file, line=line.line), hint=hint)
+            raise DefinitionError(f"{name} is no task", where=calling_line().place(), hint=hint)
         if self.tasks.get(task.task_id) is not task:
-            where = place(file=task.source.file, line=task.source.line, task=task.task_id)
+            where = task.source.place(task=task.task_id)
             raise DefinitionError(f"is not in DAG {self.dag_id!r}, so no edge can join it", where=where)
 
     def _check_upstream(self, task: Operator, other: str) -> None:
-        where = place(file=task.source.file, line=task.source.line, task=task.task_id)
+        where = task.source.place(task=task.task_id)
         if other not in self.tasks:
-            known = f"known: {', '.join(list(self.tasks)[:10])}"
-            hint = did_you_mean(other, self.tasks) or known
+            hint = did_you_mean_one_of(other, self.tasks)
             raise DefinitionError(f"no task {other!r} in the DAG to wait for", where=where, hint=hint)
         if other in task.teardown_of and self.tasks[other].teardown_of:
             what = f"cannot clean up after {other!r}, which is a teardown itself"
@@ -192,8 +191,8 @@ class DAG:
         resolved = dict(self.params)
         for name, value in (given or {}).items():
             if name not in self.params:
-                known = f"known: {', '.join(self.params)}" if self.params else "the DAG has no params"
-                raise self.error(f"no param {name!r}", hint=did_you_mean(name, self.params) or known)
+                hint = did_you_mean_one_of(name, self.params) if self.params else "the DAG has no params"
+                raise self.error(f"no param {name!r}", hint=hint)
             resolved[name] = self._convert(name, value)
         return resolved
 
@@ -279,18 +278,11 @@ class DAG:
         if default is None or isinstance(value, kind):
             return value
         adapter: TypeAdapter[Any] = TypeAdapter(kind)
+        read = adapter.validate_strings if isinstance(value, str) and kind in _SCALARS else adapter.validate_python
         try:
-            return (
-                adapter.validate_strings(value)
-                if isinstance(value, str) and kind in _SCALARS
-                else adapter.validate_python(value)
-            )
+            return read(value)
         except ValidationError:
             raise self.error(f"param {name!r}: expected {_SCALARS.get(kind, kind.__name__)}, got {value!r}") from None
-
-    @staticmethod
-    def _place(source: Source) -> str:
-        return place(file=source.file, line=source.line)
 
 
 _SCALARS = {

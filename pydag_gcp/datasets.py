@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import tenacity
-
 from pydag_gcp.errors import SettingsError, TargetUnreachable
-from pydag_gcp.gcp import CALL_TIMEOUT, Clients
+from pydag_gcp.gcp import ONCE, Clients
 from pydag_gcp.resources import Table
-from pydag_gcp.retry import is_transient
-
-#: How often a call without an answer is made. The clients' own retries would go on for ten minutes.
-_CALLS = 4
+from pydag_gcp.retry import asking_again, is_transient
 
 
 def ensure(clients: Clients, tables: Iterable[Table]) -> list[str]:
@@ -36,16 +31,9 @@ def _ensure(clients: Clients, dataset: str) -> bool:
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
 
-    again = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(is_transient),
-        stop=tenacity.stop_after_attempt(_CALLS),
-        wait=tenacity.wait_exponential(multiplier=0.2),
-        before_sleep=lambda _: clients.revive(),  # it may have died since it was reached
-        reraise=True,
-    )
     where = f"dataset {dataset!r}"
     try:
-        return again(_create_if_missing, clients, dataset)
+        return asking_again(clients.revive)(_create_if_missing, clients, dataset)
     except (GoogleAPIError, GoogleAuthError, OSError) as error:
         if is_transient(error):
             raise TargetUnreachable(f"BigQuery does not answer: {error}", where=where) from error
@@ -58,7 +46,7 @@ def _create_if_missing(clients: Clients, dataset: str) -> bool:
 
     target = clients.target
     try:
-        clients.bigquery().get_dataset(dataset, retry=None, timeout=CALL_TIMEOUT)  # type: ignore[arg-type]
+        clients.bigquery().get_dataset(dataset, **ONCE)
     except Forbidden:
         return False  # one may write to a dataset that one may not look at; the task will tell
     except NotFound:
@@ -68,6 +56,6 @@ def _create_if_missing(clients: Clients, dataset: str) -> bool:
             raise SettingsError(what, where=f"dataset {dataset!r}", hint=hint) from None
         wanted = Dataset(dataset)
         wanted.location = target.location
-        clients.bigquery().create_dataset(wanted, exists_ok=True, retry=None, timeout=CALL_TIMEOUT)  # type: ignore[arg-type]
+        clients.bigquery().create_dataset(wanted, exists_ok=True, **ONCE)
         return True
     return False

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydag_gcp import operators
 from pydag_gcp.dag import DAG
 from pydag_gcp.document import Document
-from pydag_gcp.errors import DefinitionError, did_you_mean
+from pydag_gcp.errors import DefinitionError, did_you_mean_one_of
+from pydag_gcp.identity import ID, ID_IN_WORDS
 from pydag_gcp.literals import Literals, is_at_run_time
 from pydag_gcp.model import complaint, dotted, names
 from pydag_gcp.operator import Operator
@@ -25,9 +26,6 @@ from pydag_gcp.source import Source, defined_at
 
 #: What a task in a document has beside the fields of its operator.
 OWN_FIELDS = ("operator", "upstream")
-
-_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,199}"
-_SAID_OF_NAMES = "a letter, then letters, digits, - or _ (at most 200)"
 
 #: Complaints about a name rather than its value.
 _OF_NAMES = frozenset({"no such field", "is required"})
@@ -38,7 +36,7 @@ class Pipeline(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dag: str = Field(pattern=f"^{_NAME}$", description=f"Unique name of the pipeline: {_SAID_OF_NAMES}")
+    dag: str = Field(pattern=f"^{ID}$", description=f"Unique name of the pipeline: {ID_IN_WORDS}")
     schedule: str | None = Field(
         default=None, description="Cron expression in UTC; gives runs their default logical date"
     )
@@ -112,12 +110,12 @@ def _head(document: Document) -> Pipeline:
 
 def _define_task(literals: Literals, task_id: str, fields: Mapping[str, Any]) -> None:
     document, keys = literals.document, ("tasks", task_id)
-    if not re.fullmatch(_NAME, task_id):
-        raise document.error(f"a task id is {_SAID_OF_NAMES}, got {task_id!r}", keys, of_key=True)
+    if not re.fullmatch(ID, task_id):
+        raise document.error(f"a task id is {ID_IN_WORDS}, got {task_id!r}", keys, of_key=True)
     operator = _operator(document, task_id, fields)
     known = names_in_document(operator)
     for name in fields.keys() - known:
-        hint = did_you_mean(name, known) or f"known: {', '.join(known)}"
+        hint = did_you_mean_one_of(name, known)
         error = DefinitionError("no such field", hint=hint, loc=(name,))
         raise _located(document, error, keys, task=task_id)
     list(_task_ids(literals, task_id, "teardown_of", fields))
@@ -139,7 +137,7 @@ def _operator(document: Document, task_id: str, fields: Mapping[str, Any]) -> ty
     if found is not None:
         return found
     known = operator_names()
-    hint = did_you_mean(str(name), known) or f"known: {', '.join(known)}"
+    hint = did_you_mean_one_of(str(name), known)
     if re.search("[.:]", str(name)):
         hint = f"it is one of {', '.join(known)}; a document names no code: write operators of your own in Python"
     raise document.error(f"no operator {name!r}", keys, task=task_id, field="operator", hint=hint)
@@ -178,8 +176,7 @@ def _task_ids(literals: Literals, task_id: str, field: str, fields: Mapping[str,
         if other == task_id:
             what, hint = "a task cannot wait for itself", None
         elif not isinstance(other, str) or other not in literals.tasks:
-            known = f"known: {', '.join(list(literals.tasks)[:10])}"
-            what, hint = f"no task {other!r}", did_you_mean(str(other), literals.tasks) or known
+            what, hint = f"no task {other!r}", did_you_mean_one_of(str(other), literals.tasks)
         else:
             yield other
             continue
@@ -206,7 +203,7 @@ def _placed(document: Document, keys: tuple[str, ...], *, task: str | None = Non
 def _located(
     document: Document, error: DefinitionError, keys: tuple[str, ...], *, task: str | None = None
 ) -> DefinitionError:
-    if len(keys) == 0 and error.loc[:1] == ("tasks",) and len(error.loc) > 1:
+    if not keys and error.loc[:1] == ("tasks",) and len(error.loc) > 1:
         task = str(error.loc[1])
     return document.error(
         error.what,

@@ -1,7 +1,7 @@
 """A YAML or JSON file: plain values, and where each of them was written.
 
 Nothing of a document is executed, however it is made: tags are refused, names are unique, and size, depth and aliases
-are limited.
+are limited. :mod:`.yaml_nodes` and :mod:`.json_nodes` read the two forms, to the same :mod:`.nodes`.
 """
 
 from __future__ import annotations

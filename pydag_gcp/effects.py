@@ -23,7 +23,9 @@ class Effect:
         kind: BigQuery's statementType.
         targets: What it writes; None if not known.
         skip: The part of it that is not read.
+        replaces: Nothing is left of what its targets held before.
         reads_more: It reads what its text does not say.
+        unsteady: The same data may give another result.
         source_uris: Objects that it reads.
         target_uris: Objects that it writes.
         appends: It adds to its targets and leaves the rest as it is.

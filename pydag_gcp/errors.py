@@ -149,7 +149,18 @@ def place(
     return ": ".join(parts)
 
 
+#: Known names that a hint lists, at most.
+_MOST_LISTED = 30
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """Suggest the closest known name, as a hint, or None if none is close."""
     close = difflib.get_close_matches(name, sorted(known), n=1)
     return f"did you mean {close[0]!r}?" if close else None
+
+
+def did_you_mean_one_of(name: str, known: Iterable[str]) -> str:
+    """Suggest the closest known name, or list the known ones if none is close."""
+    names = list(known)
+    more = ", ..." if len(names) > _MOST_LISTED else ""
+    return did_you_mean(name, names) or f"known: {', '.join(names[:_MOST_LISTED]) or 'none'}{more}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from types import TracebackType
 
-from pydag_gcp.errors import DefinitionError, PydagError, SettingsError, place
+from pydag_gcp.errors import DefinitionError, SettingsError, place
+from pydag_gcp.source import line_in
 
 
 def install(file: str) -> None:
@@ -27,14 +27,9 @@ def install(file: str) -> None:
             return
         from pydag_gcp.cli_exit import say
 
-        say(_placed(error, file))
+        error.where = error.where or place(file=file, line=line_in(file, error))
+        say(error)
         raise SystemExit(error.exit_code)  # Python ends with the code of this
 
-    hook.tells_mistakes = True  # type: ignore[attr-defined]
+    hook.tells_mistakes = True  # type: ignore[attr-defined]  # so that it is installed once
     sys.excepthook = hook
-
-
-def _placed(error: PydagError, file: str) -> PydagError:
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    error.where = error.where or place(file=file, line=lines[-1] if lines else None)
-    return error

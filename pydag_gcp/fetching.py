@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import tenacity
-
 from pydag_gcp.errors import DefinitionError, TargetUnreachable
 from pydag_gcp.planner import Plan, recheck
-from pydag_gcp.retry import is_transient
-
-#: How often a call without an answer is made.
-_CALLS = 4
+from pydag_gcp.retry import asking_again, is_transient
 
 
 def fetch(plan: Plan) -> tuple[str, ...]:
@@ -28,16 +23,9 @@ def _fetch(plan: Plan, task_id: str) -> bool:
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
 
-    again = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(is_transient),
-        stop=tenacity.stop_after_attempt(_CALLS),
-        wait=tenacity.wait_exponential(multiplier=0.2),
-        before_sleep=lambda _: plan.clients.revive(),  # the local cloud may have died since it was reached
-        reraise=True,
-    )
     where = f"task {task_id!r}"
     try:
-        return again(plan.tasks[task_id].fetch, plan.context_of(task_id))
+        return asking_again(plan.clients.revive)(plan.tasks[task_id].fetch, plan.context_of(task_id))
     except (GoogleAPIError, GoogleAuthError, OSError) as error:
         if is_transient(error):
             raise TargetUnreachable(f"its file does not come: {error}", where=where) from error

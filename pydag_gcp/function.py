@@ -11,13 +11,14 @@ from typing import Annotated, Any, TypedDict, Unpack, overload
 from pydantic import Field, PlainSerializer, field_validator
 
 from pydag_gcp.branch import picked
-from pydag_gcp.errors import DefinitionError, did_you_mean, place
-from pydag_gcp.operator import Context, Json, Operator, calling_line, current_dag
+from pydag_gcp.errors import DefinitionError, did_you_mean_one_of
+from pydag_gcp.operator import Context, Json, Operator, current_dag
 from pydag_gcp.operators.declared import Declared, qualified
 from pydag_gcp.resources import Cluster, Resource
 from pydag_gcp.retry import Retry
 from pydag_gcp.runtime_value import Param
 from pydag_gcp.signature import Signature
+from pydag_gcp.source import calling_line
 from pydag_gcp.states import TriggerRule
 
 
@@ -56,8 +57,7 @@ class Function:
     """
 
     def __init__(self, function: Callable[..., Any], kind: type[FunctionTask], options: Options) -> None:
-        line = calling_line()
-        where = place(file=line.file, line=line.line)
+        where = calling_line().place()
         if not inspect.isfunction(function):
             raise DefinitionError(f"@task is for functions, got {function!r}", where=where)
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
@@ -67,7 +67,7 @@ class Function:
             raise DefinitionError(f"{function.__name__}() is a generator", where=where, hint=hint)
         known = Options.__annotations__
         for name in options.keys() - known.keys():
-            hint = did_you_mean(name, known) or f"known: {', '.join(known)}"
+            hint = did_you_mean_one_of(name, known)
             raise DefinitionError(f"@task has no option {name!r}", where=where, hint=hint)
         functools.update_wrapper(self, function)
         self.signature = Signature(function)
@@ -83,14 +83,13 @@ class Function:
         dag = current_dag.get()
         if dag is None:
             return self.signature.function(*args, **kwargs)
-        line = calling_line()
         options: Options = {**self._options}
         if "task_id" not in options:
             options["task_id"] = dag.free_id(self.signature.name)
         try:
             arguments = self.signature.bind(args, kwargs)
         except DefinitionError as error:
-            where = place(file=line.file, line=line.line, task=options["task_id"])
+            where = calling_line().place(task=options["task_id"])
             raise DefinitionError(error.what, where=where, hint=error.hint) from None
         return self._kind(**options, function=self, arguments=arguments)
 

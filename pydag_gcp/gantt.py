@@ -131,10 +131,8 @@ class _Scale:
         # What a task does counts for more than what it waits for, where both fall on one character.
         for span in sorted(parts, key=lambda span: span.part in (Part.RUNS, Part.DEFERRED)):
             if span.ends > span.begins or span.part is Part.RUNS:
-                first, after = (
-                    self._cell(span.begins),
-                    max(math.ceil(self._place(span.ends)), self._cell(span.begins) + 1),
-                )
+                first = self._cell(span.begins)
+                after = max(math.ceil(self._place(span.ends)), first + 1)
                 cells[first:after] = [(span.part.value[self.marks], span.style)] * (after - first)
         for one in task.tries[1:]:
             cells[self._cell(one.started)] = (str(one.number % 10), f"{STYLES[one.state]} reverse")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from pydag_gcp.errors import TargetUnreachable
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Seconds that one API call may take.
 CALL_TIMEOUT = 60.0
+#: Arguments of a client's call that is made once: whoever calls sends again, or does not.
+ONCE: Final[Mapping[str, Any]] = {"retry": None, "timeout": CALL_TIMEOUT}
 
 _Client = TypeVar("_Client")
 

@@ -1,11 +1,15 @@
-"""The ids and labels of what a run makes in the cloud."""
+"""Ids and labels: of DAGs and tasks, and of what a run makes in the cloud."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+#: What the id of a DAG or a task looks like, as a pattern and in words.
+ID: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,199}"
+ID_IN_WORDS: Final = "a letter, then letters, digits, - or _ (at most 200)"
 
 
 def request_label(request: Mapping[str, Any]) -> str:

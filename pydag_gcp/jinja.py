@@ -19,7 +19,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from pydag_gcp.errors import DefinitionError, did_you_mean
+from pydag_gcp.errors import DefinitionError, did_you_mean_one_of
 
 #: The filter that every placeholder's value goes through.
 EMIT = "pydag_emit"
@@ -106,7 +106,7 @@ class Prepared:
         """
         for name, line in self.names.items():
             if name not in variables:
-                hint = did_you_mean(name, variables) or f"known: {', '.join(sorted(variables))}"
+                hint = did_you_mean_one_of(name, sorted(variables))
                 raise TemplateFault(f"unknown name {name!r}", hint=hint, line=line)
         context = self.template.new_context({**variables, _TURNS: itertools.count(1)})
         pairs: Iterator[Any] = self.template.root_render_func(context)
@@ -147,8 +147,7 @@ class Missing(StrictUndefined):
         if self._undefined_hint or not isinstance(name, str) or not isinstance(parent, Mapping):
             return super()._undefined_message
         known = [key for key in parent if isinstance(key, str)]
-        hint = did_you_mean(name, known) or f"known: {', '.join(sorted(known)) or 'none'}"
-        return f"unknown name {name!r}; {hint}"
+        return f"unknown name {name!r}; {did_you_mean_one_of(name, sorted(known))}"
 
 
 @pass_context  # so that Jinja's optimiser leaves it alone
@@ -207,11 +206,11 @@ class _Limited(NodeTransformer):
         node.iter = nodes.Filter(node.iter, _COUNTED, [], [], None, None, lineno=node.lineno)
         return node
 
-    def visit_Filter(self, node: nodes.Filter) -> nodes.Node:  # noqa: N802
+    def visit_Filter(self, node: nodes.Filter) -> nodes.Node:  # noqa: N802  likewise
         self.generic_visit(node)
         return nodes.Filter(node, _CHECKED, [], [], None, None, lineno=node.lineno)
 
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802  likewise
         self.generic_visit(node)
         return nodes.Filter(node, _CHECKED, [], [], None, None, lineno=node.lineno)
 

@@ -100,7 +100,7 @@ class _Composer:
 
     def _peek(self) -> str:
         """The next character that is no space, or nothing at the end."""
-        self._at = _SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]
+        self._at = _SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]  # it matches anywhere
         return self._text[self._at : self._at + 1]
 
     def _integer(self, digits: str) -> int:

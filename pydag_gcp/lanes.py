@@ -6,8 +6,9 @@ tasks waiting for the rest of their upstreams, not as there are edges. A lane th
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+
+from pydag_gcp.edges import downstream_of
 
 #: What stands for the arms of a cell; by the letters of up, down, left, right.
 _UNICODE = {
@@ -25,10 +26,7 @@ def draw(upstream: Mapping[str, Sequence[str]], labels: Mapping[str, str], *, as
         labels: What is written behind each task's mark.
         ascii_only: For where nothing else can be shown.
     """
-    below = defaultdict[str, list[str]](list)
-    for task_id in upstream:
-        for above in dict.fromkeys(upstream[task_id]):
-            below[above].append(task_id)
+    below = downstream_of({task_id: dict.fromkeys(above) for task_id, above in upstream.items()})
     lanes = _Lanes(_ASCII if ascii_only else _UNICODE)
     lines = []
     for task_id in _ordered(upstream, below):
@@ -40,7 +38,7 @@ def draw(upstream: Mapping[str, Sequence[str]], labels: Mapping[str, str], *, as
 def _ordered(upstream: Mapping[str, Sequence[str]], below: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """Every upstream before its downstreams, and close to the first of them."""
     seen: set[str] = set()
-    for sink in (task_id for task_id in upstream if not below.get(task_id)):
+    for sink in (task_id for task_id in upstream if not below[task_id]):
         path = [(sink, iter(upstream[sink]))]
         while path:  # no recursion: a chain may be longer than Python's stack
             task_id, rest = path[-1]

@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from pydag_gcp.events import Event, Listener, RunEnded, RunStarted, RunWarned, TaskChanged
-from pydag_gcp.logs import Redactor
 from pydag_gcp.planner import Plan
+from pydag_gcp.redaction import Redactor
 from pydag_gcp.result import RunResult, TaskResult
-from pydag_gcp.states import RunState, TaskState
+from pydag_gcp.states import BAD, RunState, TaskState
 from pydag_gcp.store import Store
-
-_BAD = frozenset({TaskState.FAILED, TaskState.UPSTREAM_FAILED, TaskState.CANCELLED})
 
 
 class Ledger:
@@ -48,23 +46,12 @@ class Ledger:
     def start(self, *, processors: int, logs: Path) -> None:
         """Record the run; nothing has happened yet."""
         plan, target = self._plan, self._plan.clients.target.name
-        definition = {
-            "tasks": {
-                task_id: {
-                    "operator": type(task).__name__,
-                    **self._masked(task.model_dump(mode="json", by_alias=True, fallback=repr)),
-                }
-                for task_id, task in plan.tasks.items()
-            },
-            "upstream": plan.upstream,
-            "params": self._masked({name: str(value) for name, value in plan.context.params.items()}),
-        }
         self._store.start_run(
             run_id=plan.run_id,
             dag_id=plan.dag.dag_id,
             target=target,
             logical_date=plan.context.logical_date,
-            definition=definition,
+            definition=self._definition(),
             pid=os.getpid(),
             host=platform.node(),
             at=self.started,
@@ -90,7 +77,7 @@ class Ledger:
             stopped: How the run ended if not by itself; by itself it failed if any task but a teardown did.
             signal: What ended it early.
         """
-        failed = any(task.state in _BAD and not task.teardown for task in self.tasks.values())
+        failed = any(task.state in BAD and not task.teardown for task in self.tasks.values())
         state = stopped or (RunState.FAILED if failed else RunState.SUCCESS)
         now = datetime.now(UTC)
         self._store.end_run(self._plan.run_id, state, at=now)
@@ -156,6 +143,20 @@ class Ledger:
         """What a task that has ended returned, in a copy; an earlier run's, where this run does not take the task."""
         known = self.tasks.get(task_id)
         return json.loads(json.dumps(self._plan.recorded.get(task_id) if known is None else known.result))
+
+    def _definition(self) -> dict[str, Any]:
+        """What the run does, as it is recorded."""
+        return {
+            "tasks": {
+                task_id: {
+                    "operator": type(task).__name__,
+                    **self._masked(task.model_dump(mode="json", by_alias=True, fallback=repr)),
+                }
+                for task_id, task in self._plan.tasks.items()
+            },
+            "upstream": self._plan.upstream,
+            "params": self._masked({name: str(value) for name, value in self._plan.context.params.items()}),
+        }
 
     def _masked(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Mask what fields hold; their names stay, whatever word a secret may be."""

@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from pydag_gcp.document import Document
-from pydag_gcp.errors import DefinitionError, did_you_mean
+from pydag_gcp.errors import DefinitionError, did_you_mean_one_of
 from pydag_gcp.output import Output
 from pydag_gcp.runtime_value import RuntimeValue
 from pydag_gcp.secret import Secret
@@ -89,6 +89,6 @@ class Literals:
         except InvalidOperation:
             raise self.document.error(expected, keys) from None
         if isinstance(found, Output) and found.task_id not in self.tasks:
-            hint = did_you_mean(found.task_id, self.tasks) or f"known: {', '.join(list(self.tasks)[:10])}"
+            hint = did_you_mean_one_of(found.task_id, self.tasks)
             raise self.document.error(f"output: no task {found.task_id!r}", keys, hint=hint)
         return found

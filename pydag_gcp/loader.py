@@ -12,7 +12,8 @@ from pydag_gcp.errors import DefinitionError, did_you_mean
 #: Where pipelines are found by the name of their file or the id of their DAG.
 FOLDER = "pipelines"
 
-_ENDINGS = (".py", ".yaml", ".yml", ".json")
+#: How the names of files end that may be pipelines.
+ENDINGS = (".py", ".yaml", ".yml", ".json")
 
 
 def find(name_or_path: str) -> Path:
@@ -25,7 +26,7 @@ def find(name_or_path: str) -> Path:
         DefinitionError: There is none, or several go by that name.
     """
     path = Path(name_or_path)
-    if path.suffix in _ENDINGS or "/" in name_or_path or _exists(path):
+    if path.suffix in ENDINGS or "/" in name_or_path or _exists(path):
         if not _exists(path):
             near = [other.name for other in _pipelines(path.parent)]
             raise DefinitionError("no such file", where=name_or_path, hint=did_you_mean(path.name, near))
@@ -54,7 +55,7 @@ def load(path: Path) -> DAG:
         from pydag_gcp import python_file
 
         dag = python_file.load(path)
-    elif path.suffix in _ENDINGS:
+    elif path.suffix in ENDINGS:
         dag = _from_document(path)
     elif path.is_dir():
         raise DefinitionError("is no file", where=str(path), hint="name a pipeline inside this folder")
@@ -89,7 +90,7 @@ def _exists(path: Path) -> bool:
 def _pipelines(folder: Path) -> Iterator[Path]:
     """The files of a folder that may be pipelines."""
     if _exists(folder) and folder.is_dir():
-        yield from sorted(path for path in folder.iterdir() if path.suffix in _ENDINGS)
+        yield from sorted(path for path in folder.iterdir() if path.suffix in ENDINGS)
 
 
 def _dag_ids(path: Path) -> frozenset[str]:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from pydag_gcp.events import Event, RunEnded, RunStarted, RunWarned, TaskChanged
+from pydag_gcp.identity import remote_id
 from pydag_gcp.log_format import JsonLog
 from pydag_gcp.logs import Formatter
-from pydag_gcp.operator import RemoteOperator, remote_id
+from pydag_gcp.operator import RemoteOperator
 from pydag_gcp.planner import Plan
 from pydag_gcp.progress import PlainLines
 from pydag_gcp.states import RunState, TaskState

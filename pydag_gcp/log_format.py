@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from pydag_gcp.streams import discard
 
-TEXT, JSON = "text", "json"
+JSON = "json"
 
 #: Characters of one message; Cloud Logging takes entries of 256 KiB (https://cloud.google.com/logging/quotas).
 LONGEST = 100_000
@@ -86,7 +86,7 @@ class JsonLog:
         from pydag_gcp.redaction import Redactor
 
         self.redact = Redactor()
-        self._stream = stream
+        self.stream = stream
         self._trace = trace_fields(environ)
         self._lock = threading.Lock()
 
@@ -123,15 +123,10 @@ class JsonLog:
         line = json.dumps(entry, default=str) + "\n"
         with self._lock:
             try:
-                self._stream.write(line)
-                self._stream.flush()
+                self.stream.write(line)
+                self.stream.flush()
             except OSError:
-                discard(self._stream)
-
-    @property
-    def stream(self) -> TextIO:
-        """Where the lines go."""
-        return self._stream
+                discard(self.stream)
 
 
 class _Lines(io.TextIOBase):

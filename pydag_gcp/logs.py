@@ -12,9 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from pydag_gcp.redaction import MASK, Redactor, learn
-
-__all__ = ["Redactor", "TryLog", "learn"]
+from pydag_gcp.redaction import MASK, Redactor
 
 _KEY_EDGE = re.compile(r"-----(BEGIN|END) [A-Z ]*PRIVATE KEY-----")
 #: A key of 16384 bits has about so many lines; after these, what looked like a key's beginning was none.

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pydag_gcp import excepthook
-from pydag_gcp.errors import DefinitionError, did_you_mean
+from pydag_gcp.errors import DefinitionError, did_you_mean, did_you_mean_one_of
 from pydag_gcp.source import calling_line
 
 _SHORT = reprlib.Repr()
@@ -66,7 +66,7 @@ def complaint(error: ValidationError, *, given: Mapping[str, Any], known: Mappin
         bare = inner.__cause__ if isinstance(inner.__cause__, DefinitionError) else inner
         return DefinitionError(bare.what, hint=bare.hint, loc=(*loc, *inner.loc))
     if first["type"] == "extra_forbidden":
-        hint = did_you_mean(str(loc[-1]), known) or f"known: {', '.join(known)}"
+        hint = did_you_mean_one_of(str(loc[-1]), known)
         return DefinitionError("no such field", hint=hint if len(loc) == 1 else None, loc=loc)
     if first["type"] == "missing":
         return DefinitionError("is required", loc=loc)

@@ -29,13 +29,13 @@ from pydantic import (
 
 from pydag_gcp.context import Context
 from pydag_gcp.duration import SPAN, Duration
-from pydag_gcp.errors import DefinitionError, TaskError, place
-from pydag_gcp.identity import label_value, remote_id, request_label
+from pydag_gcp.errors import DefinitionError, TaskError
+from pydag_gcp.identity import ID, ID_IN_WORDS
 from pydag_gcp.model import complaint, dotted, names
 from pydag_gcp.output import Output, hides_output, with_outputs
 from pydag_gcp.resources import Resource, Table, as_rendered
 from pydag_gcp.retry import Retry
-from pydag_gcp.runtime_value import RuntimeValue, find, is_open, replaced, written
+from pydag_gcp.runtime_value import RuntimeValue, find, is_open, let_through, replaced, written
 from pydag_gcp.secret import Secret
 from pydag_gcp.source import Source, calling_line, defined_at
 from pydag_gcp.states import TriggerRule
@@ -51,15 +51,8 @@ __all__ = [
     "Owner",
     "RemoteOperator",
     "Running",
-    "Source",
     "Status",
-    "calling_line",
     "current_dag",
-    "defined_at",
-    "definition_error",
-    "label_value",
-    "remote_id",
-    "request_label",
 ]
 
 #: A value that JSON can hold.
@@ -96,16 +89,6 @@ def _copying(task: Operator) -> Iterator[None]:
         current_dag.reset(dag)
 
 
-def definition_error(
-    error: ValidationError, *, source: Source, task_id: object, known: Mapping[str, str], given: Mapping[str, Any]
-) -> DefinitionError:
-    """Say pydantic's first complaint in our one style, naming file, line, task and field."""
-    bare = complaint(error, given=given, known=known)
-    task = task_id if isinstance(task_id, str) else None
-    where = place(file=source.file, line=source.line, task=task, field=dotted(bare.loc) or None)
-    return DefinitionError(bare.what, where=where, hint=bare.hint, loc=bare.loc)
-
-
 @cache
 def _param_names(kind: type[Operator]) -> frozenset[str]:
     return frozenset(
@@ -138,8 +121,8 @@ class Operator(BaseModel):
     shows_secrets: ClassVar[bool] = False
 
     task_id: str = Field(
-        pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,199}$",
-        description="Unique in the DAG: a letter, then letters, digits, - or _ (at most 200)",
+        pattern=f"^{ID}$",
+        description=f"Unique in the DAG: {ID_IN_WORDS}",
     )
     retry: Retry | None = Field(default=None, description="How often and when to try again; default: the DAG's")
     timeout: Annotated[timedelta, Field(gt=timedelta(0)), SPAN] | None = Field(
@@ -158,25 +141,24 @@ class Operator(BaseModel):
 
     def __init__(self, /, **fields: Any) -> None:
         source, params = calling_line(), self.param_fields()
+        task = fields["task_id"] if isinstance(fields.get("task_id"), str) else None
         given = {name: with_outputs(value, Operator) if name in params else value for name, value in fields.items()}
         values = {name: tuple(find(value)) for name, value in given.items()}
-        self._refuse(fields, values, source)
+        self._refuse(fields, values, source.place(task=task))
         try:
             super().__init__(**given)
         except ValidationError as error:
-            raise definition_error(
-                error, source=source, task_id=fields.get("task_id"), known=names(type(self)), given=fields
-            ) from None
+            bare = complaint(error, given=fields, known=names(type(self)))
+            where = source.place(task=task, field=dotted(bare.loc) or None)
+            raise DefinitionError(bare.what, where=where, hint=bare.hint, loc=bare.loc) from None
         object.__setattr__(self, "_source", source)
         object.__setattr__(self, "_values", tuple(dict.fromkeys(value for found in values.values() for value in found)))
         dag = current_dag.get()
         if dag is not None:
             dag.add(self)
 
-    def _refuse(self, fields: Mapping[str, Any], values: Mapping[str, Sequence[RuntimeValue]], source: Source) -> None:
+    def _refuse(self, fields: Mapping[str, Any], values: Mapping[str, Sequence[RuntimeValue]], where: str) -> None:
         """Refuse what no single field's check can see."""
-        task_id = fields.get("task_id")
-        where = place(file=source.file, line=source.line, task=task_id if isinstance(task_id, str) else None)
         params = self.param_fields()
         for name in [name for name, found in values.items() if found and name not in params]:
             hint = f"they may stand in {', '.join(sorted(params))}" if params else f"{type(self).__name__} takes none"
@@ -186,26 +168,28 @@ class Operator(BaseModel):
             what = "outputs and secrets are not found in a key of a dict, in an object or in an iterator"
             hint = "write a list or the values of a dict, or give an argument of its own"
             raise DefinitionError(what, where=f"{where}: field {name!r}", hint=hint, loc=(name,))
-        for name in [name for name, found in values.items() if any(isinstance(value, Secret) for value in found)]:
-            if self.shows_secrets:
+        for name, found in values.items() if self.shows_secrets else ():
+            if any(isinstance(value, Secret) for value in found):
                 what = "a secret cannot stand here, as whoever may see the job would see it"
                 hint = "use it in a @task, or pass its name and let the job look it up"
                 raise DefinitionError(what, where=f"{where}: field {name!r}", hint=hint, loc=(name,))
+        self._refuse_teardown(fields, where)
+
+    def _refuse_teardown(self, fields: Mapping[str, Any], where: str) -> None:
         setups, dag = fields.get("teardown_of"), current_dag.get()
         for setup in setups if isinstance(setups, (list, tuple)) else [setups]:
             if dag is not None and isinstance(setup, Operator) and setup.__dict__.get("_dag") is not dag:
                 what = f"cannot clean up after {setup.task_id!r}, which is not in this DAG"
                 raise DefinitionError(what, where=f"{where}: field 'teardown_of'", loc=("teardown_of",))
-        if fields.get("teardown_of") and "trigger_rule" in fields:
+        if setups and "trigger_rule" in fields:
             what = "a teardown has no trigger rule: it starts when all its upstreams have ended"
-            raise DefinitionError(
-                what, where=f"{where}: field 'trigger_rule'", hint="leave it out", loc=("trigger_rule",)
-            )
+            there = f"{where}: field 'trigger_rule'"
+            raise DefinitionError(what, where=there, hint="leave it out", loc=("trigger_rule",))
 
     @field_validator("*", mode="wrap")
     @classmethod
     def _let_runtime_values_through(cls, value: Any, check: Callable[[Any], Any]) -> Any:
-        return value if isinstance(value, RuntimeValue) else check(value)
+        return let_through(value, check)
 
     @field_serializer("*", mode="wrap")
     def _write_runtime_values(self, value: Any, write: Callable[[Any], Any]) -> Any:
@@ -258,7 +242,7 @@ class Operator(BaseModel):
         from pydag_gcp.sql import render_value
 
         def render(name: str, value: Any) -> Any:
-            where = place(file=self.source.file, line=self.source.line, task=self.task_id, field=name)
+            where = self.source.place(task=self.task_id, field=name)
             return render_value(value, ctx.variables, where=where)
 
         return self._copy(render)
@@ -357,7 +341,7 @@ class RemoteOperator(Operator):
         Called again with the same ``job_id`` when an answer was lost or refused as transient
         (:func:`pydag_gcp.retry.is_transient`), so it makes each call once, with no retries of the client's own. When
         the service says the id is taken, it gets that job and returns its handle if the job's ``pydag-request`` label
-        equals :func:`request_label` of this request.
+        equals :func:`~pydag_gcp.identity.request_label` of this request.
 
         Returns:
             JSON that suffices to poll, cancel and fetch the result, also in another process.
@@ -391,6 +375,6 @@ class RemoteOperator(Operator):
 def _dag_of(task: Operator) -> Owner:
     owner: Owner | None = task.__dict__.get("_dag") or current_dag.get()
     if owner is None:
-        where = place(file=task.source.file, line=task.source.line, task=task.task_id)
+        where = task.source.place(task=task.task_id)
         raise DefinitionError("is in no DAG", where=where, hint="construct it inside `with DAG(...)`")
     return owner

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from pydag_gcp.edges import downstream_of
 from pydag_gcp.states import TriggerRule
 
 #: Rules that let a task start while an upstream may still run.
@@ -65,11 +66,8 @@ class Ordering:
 
 def _sorted(tasks: Sequence[str], upstream: Mapping[str, Sequence[str]], teardowns: Collection[str]) -> list[str]:
     rank = {task: (task in teardowns, index) for index, task in enumerate(tasks)}
-    downstream: dict[str, list[str]] = {task: [] for task in tasks}
+    downstream = downstream_of(upstream)
     missing = {task: len(upstream[task]) for task in tasks}
-    for task in tasks:
-        for above in upstream[task]:
-            downstream[above].append(task)
     ready = [(rank[task], task) for task in tasks if not missing[task]]
     heapq.heapify(ready)
     found: list[str] = []

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import BaseModel
 
-from pydag_gcp.errors import DefinitionError, TaskError, did_you_mean, place
+from pydag_gcp.errors import DefinitionError, TaskError, did_you_mean_one_of
 from pydag_gcp.runtime_value import RuntimeValue, find
+from pydag_gcp.source import calling_line
 
 if TYPE_CHECKING:
     from pydag_gcp.context import Context
@@ -82,8 +83,7 @@ class Output(RuntimeValue):
         if isinstance(value, dict):
             if str(key) in value:
                 return value[str(key)]
-            known = f"known: {', '.join(map(str, value)) or 'none'}"
-            raise self._missing(depth, f"has no {key!r}", did_you_mean(str(key), value) or known)
+            raise self._missing(depth, f"has no {key!r}", did_you_mean_one_of(str(key), value))
         if isinstance(value, list) and re.fullmatch(r"-?\d+", str(key)):
             if -len(value) <= int(key) < len(value):
                 return value[int(key)]
@@ -106,11 +106,8 @@ class Output(RuntimeValue):
         raise self._not_yet(hint="pass it as a parameter instead of writing it into text")
 
     def _not_yet(self, *, hint: str) -> DefinitionError:
-        from pydag_gcp.source import calling_line
-
-        where = calling_line()
         what = f"the output of task {self.task_id!r} is not known before the run"
-        return DefinitionError(what, where=place(file=where.file, line=where.line), hint=hint)
+        return DefinitionError(what, where=calling_line().place(), hint=hint)
 
 
 def _kind(value: object) -> str:

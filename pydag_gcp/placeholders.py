@@ -1,6 +1,6 @@
 """What a SQL template may say in Jinja: control flow and plain values, and nothing that would quote wrongly in silence.
 
-A placeholder's text is decided here (:func:`written`); whether it may stand where it stands, in :mod:`pydag_gcp.sql`.
+A placeholder's text is decided here (:func:`written`); whether it may stand where it stands, in :mod:`.rendering`.
 Imports jinja2, so it is itself imported only when there is SQL to render.
 """
 

@@ -13,9 +13,10 @@ from functools import cached_property
 from typing import Any
 
 from pydag_gcp import inference, races
+from pydag_gcp.access import Access, access_of
 from pydag_gcp.branch import Branches
 from pydag_gcp.dag import DAG, topological
-from pydag_gcp.errors import DefinitionError, place
+from pydag_gcp.errors import DefinitionError
 from pydag_gcp.function import BranchTask
 from pydag_gcp.gcp import Clients
 from pydag_gcp.operator import Context, Operator
@@ -146,7 +147,7 @@ def recheck(planned: Plan) -> tuple[str, ...]:
     Raises:
         DefinitionError: Two tasks race.
     """
-    accesses = {task_id: races.access_of(task, planned.context_of(task_id)) for task_id, task in planned.tasks.items()}
+    accesses = {task_id: _access(task, planned.context_of(task_id)) for task_id, task in planned.tasks.items()}
     return _raced(planned.tasks, accesses, planned.upstream, planned.branches)
 
 
@@ -157,8 +158,6 @@ def new_run_id() -> str:
 
 def restricted(upstream: Mapping[str, tuple[str, ...]], chosen: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Leave tasks out of a graph: what waited for one of these waits for what that one waited for."""
-    if len(chosen) == len(upstream):
-        return dict(upstream)
     nearest: dict[str, dict[str, None]] = {}
     for task_id in topological(upstream):
         nearest[task_id] = {}
@@ -200,9 +199,9 @@ def _checked(task: Operator, ctx: Context) -> Operator:
         return rendered
 
 
-def _access(task: Operator, ctx: Context) -> races.Access:
+def _access(task: Operator, ctx: Context) -> Access:
     with _placed(task):
-        return races.access_of(task, ctx)
+        return access_of(task, ctx)
 
 
 @contextlib.contextmanager
@@ -250,7 +249,7 @@ def _part_ordered(
 
 def _raced(
     tasks: Mapping[str, Operator],
-    accesses: Mapping[str, races.Access],
+    accesses: Mapping[str, Access],
     upstream: Mapping[str, tuple[str, ...]],
     branches: Branches,
 ) -> tuple[str, ...]:
@@ -301,4 +300,4 @@ def _recorded(
 
 
 def _place(task: Operator) -> str:
-    return place(file=task.source.file, line=task.source.line, task=task.task_id)
+    return task.source.place(task=task.task_id)

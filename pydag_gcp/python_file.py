@@ -17,6 +17,7 @@ from pydag_gcp.dag import DAG, loading
 from pydag_gcp.errors import DefinitionError, PydagError, did_you_mean, place
 from pydag_gcp.excerpt import excerpt
 from pydag_gcp.model import complaint, dotted
+from pydag_gcp.source import line_in
 
 _PREFIX = "pydag_pipeline_"
 
@@ -119,26 +120,25 @@ def _lies_in(name: str, folder: str) -> bool:
 
 def _failure(path: Path, error: BaseException) -> PydagError:
     """Say where in the pipeline file an exception came from."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    where = place(file=path, line=lines[-1] if lines else None)
+    where = place(file=path, line=line_in(str(path), error))
     if isinstance(error, PydagError):
         error.where = error.where or where
         return error
     if isinstance(error, SystemExit):
         hint = 'put dag.cli() below `if __name__ == "__main__":`'
         return DefinitionError("exits while it is loaded", where=where, hint=hint)
-    said = "".join(traceback.format_exception_only(error)).strip().splitlines()
-    brief = _brief(error, said)
+    brief = _brief(error)
     return DefinitionError(brief, where=where, hint=_meant(brief))
 
 
-def _brief(error: BaseException, said: list[str]) -> str:
-    """The line of a message that says what it is: of a SyntaxError in another file the last, else the first."""
+def _brief(error: BaseException) -> str:
+    """What an exception says, in one line; of a SyntaxError in another file, also where."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
     if isinstance(error, ValidationError):
         bare = complaint(error, given={}, known={})
         return f"{error.title}: field {dotted(bare.loc)!r}: {bare.what}"
+    said = "".join(traceback.format_exception_only(error)).strip().splitlines()
     return said[0] if said else type(error).__name__
 
 

@@ -2,20 +2,21 @@
 
 One task waits for another if a path of edges leads there and every task on it waits for all its upstreams: its trigger
 rule says so, or it is a teardown. Tasks in different arms of a branch never both run.
+
+:mod:`.access` says what a task touches, :mod:`.conflicts` which pairs must not run at the same time, :mod:`.ordering`
+which of two waits for the other, and :mod:`.arms` which never both run. :mod:`.inference` asks the same, to add edges.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from pydag_gcp.access import Access, access_of
+from pydag_gcp.access import Access
 from pydag_gcp.arms import Arms, Picks
 from pydag_gcp.conflicts import Touch, pairs, touches
 from pydag_gcp.errors import DefinitionError
 from pydag_gcp.ordering import Ordering, Pair
 from pydag_gcp.states import TriggerRule
-
-__all__ = ["Access", "access_of", "check"]
 
 #: Tasks that a warning names, at most.
 _MOST_NAMED = 3

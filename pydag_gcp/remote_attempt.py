@@ -17,7 +17,8 @@ from typing import Any, Literal
 
 from pydag_gcp.attempt import Attempt, Driver, End, Outcome, Timer, as_json
 from pydag_gcp.errors import LocalCloudError, NotYet, TaskError
-from pydag_gcp.operator import Context, Done, Failed, RemoteOperator, Running, Status, remote_id
+from pydag_gcp.identity import remote_id
+from pydag_gcp.operator import Context, Done, Failed, RemoteOperator, Running, Status
 from pydag_gcp.outages import PATIENCE
 from pydag_gcp.retry import RESEND, is_transient
 from pydag_gcp.states import TaskState
@@ -53,6 +54,7 @@ class RemoteAttempt(Attempt):
         self._trouble = ""
         self._fetch_until = 0.0
         self._cancelling: Literal["cancel", "timeout", "unseen"] | None = None
+        self._cancel_unsent = False
         self._detail = ""
 
     def cancel(self) -> None:
@@ -267,8 +269,6 @@ class RemoteAttempt(Attempt):
             self._end(End(state=TaskState.FAILED, error=unread, again=False))
 
     # cancel ------------------------------------------------------------------------------------------------------
-
-    _cancel_unsent = False
 
     def _request_end(self, why: Literal["cancel", "timeout", "unseen"]) -> None:
         if self._over or self._cancelling == "cancel":

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydag_gcp.errors import DefinitionError, did_you_mean
+from pydag_gcp.errors import DefinitionError, did_you_mean, did_you_mean_one_of
 from pydag_gcp.googlesql import Token, Unclosed, literal, one_type, tokens
 from pydag_gcp.resources import GCSObject, Table
 from pydag_gcp.unresolved import Unresolved
@@ -256,7 +256,7 @@ def _bind(sql: str, found: Iterable[Token], names: Mapping[str, Any], origin: Or
         name = known.get(written.lower())
         place = origin.of_rendered(token.start)
         if name is None:
-            hint = did_you_mean(written, names) or f"known: {', '.join(sorted(names))}"
+            hint = did_you_mean_one_of(written, sorted(names))
             raise DefinitionError(f"unknown parameter @{written}", where=place, hint=hint)
         bound[name] = _bindable(name, names[name], place)
     return bound

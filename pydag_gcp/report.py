@@ -14,10 +14,10 @@ from rich.text import Text
 from pydag_gcp.board import duration, one_line
 from pydag_gcp.gantt import chart
 from pydag_gcp.past_run import PastRun, PastTask, PastTry, result_of
-from pydag_gcp.progress import STYLES, console_for, is_terminal
+from pydag_gcp.progress import STYLES, is_terminal
 from pydag_gcp.states import RunState, TaskState
 from pydag_gcp.streams import speaks_unicode
-from pydag_gcp.summary import ROWS, WIDE, choose, near, verdict
+from pydag_gcp.summary import ROWS, choose, console_on, near, verdict
 
 #: Width of a chart where there is no terminal.
 _WIDTH = 100
@@ -39,7 +39,7 @@ def list_runs(runs: Sequence[PastRun], now: datetime, stream: TextIO) -> None:
         now: Until when those that go on have taken.
         stream: Where to print.
     """
-    console = _console(stream)
+    console = console_on(stream)
     if not runs:
         console.print("no runs")
         return
@@ -68,7 +68,7 @@ def show_run(run: PastRun, tasks: Mapping[str, PastTask], now: datetime, stream:
         now: Until when what goes on has taken.
         stream: Where to print.
     """
-    console = _console(stream)
+    console = console_on(stream)
     _print_head(console, run, tasks, now)
     shown = [tasks[task.task_id] for task in choose(result_of(run, tasks, now))]
     console.print(_tries(shown, now))
@@ -139,10 +139,6 @@ def _last_sign(run: PastRun, tasks: Mapping[str, PastTask]) -> datetime:
     tries = [one for task in tasks.values() for one in task.tries]
     seen = [moment for one in tries for moment in (one.started, one.submitted, one.ended) if moment]
     return max(seen, default=run.started)
-
-
-def _console(stream: TextIO) -> Console:
-    return console_for(stream, width=None if is_terminal(stream) else WIDE)
 
 
 def _table(*columns: str) -> Table:

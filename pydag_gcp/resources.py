@@ -207,11 +207,13 @@ class Table(Resource):
         """
         from google.api_core.exceptions import NotFound
 
+        from pydag_gcp.gcp import ONCE
+
         if "*" in self.name:
             return UNKNOWN
         whole = self.qualified(clients.target.project)
         try:
-            found = clients.bigquery().get_table(whole.table.partition("$")[0], retry=None, timeout=60)  # type: ignore[arg-type]
+            found = clients.bigquery().get_table(whole.table.partition("$")[0], **ONCE)
         except NotFound:
             return MISSING
         if found.table_type != "TABLE" or found.streaming_buffer is not None:
@@ -345,9 +347,11 @@ class Cluster(Resource):
         """The cluster's uuid, which a new cluster of the same name does not share."""
         from google.api_core.exceptions import NotFound
 
+        from pydag_gcp.gcp import ONCE
+
         request = {"project_id": clients.target.project, "region": self.region, "cluster_name": self.name}
         try:
-            return str(clients.clusters(self.region).get_cluster(request=request, retry=None, timeout=60).cluster_uuid)
+            return str(clients.clusters(self.region).get_cluster(request=request, **ONCE).cluster_uuid)
         except NotFound:
             return MISSING
 

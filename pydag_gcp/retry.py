@@ -7,6 +7,7 @@ A policy is a value on the task (:class:`Retry`); which errors are transient is 
 from __future__ import annotations
 
 import builtins
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import tenacity
@@ -80,6 +81,23 @@ def _error(value: Any) -> Any:
 
 
 ErrorType = Annotated[type[BaseException], BeforeValidator(_error), WithJsonSchema({"type": "string"})]
+
+
+def asking_again(revive: Callable[[], None]) -> tenacity.Retrying:
+    """Make a call before a run up to four times, as long as its errors are transient; the last one is raised.
+
+    The clients' own retries would go on for ten minutes.
+
+    Args:
+        revive: Called before every further call: the local cloud may have died since it was reached.
+    """
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception(is_transient),
+        stop=tenacity.stop_after_attempt(4),
+        wait=tenacity.wait_exponential(multiplier=0.2),
+        before_sleep=lambda _: revive(),
+        reraise=True,
+    )
 
 
 class Retry(Model):

@@ -89,7 +89,7 @@ class _OpenPart:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_wrap_validator_function(
-            _let_through,
+            let_through,
             handler(source),
             serialization=core_schema.wrap_serializer_function_ser_schema(written),
         )
@@ -106,7 +106,8 @@ _T = TypeVar("_T")
 Param = Annotated[_T, OPEN]
 
 
-def _let_through(value: Any, check: Callable[[Any], Any]) -> Any:
+def let_through(value: Any, check: Callable[[Any], Any]) -> Any:
+    """Accept a runtime value as it is, and check any other."""
     return value if isinstance(value, RuntimeValue) else check(value)
 
 

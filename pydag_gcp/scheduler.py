@@ -14,10 +14,9 @@ import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pydag_gcp.states import TaskState, TriggerRule
+from pydag_gcp.states import BAD, TaskState, TriggerRule
 
 _GOOD = frozenset({TaskState.SUCCESS, TaskState.CACHED})
-_BAD = frozenset({TaskState.FAILED, TaskState.UPSTREAM_FAILED, TaskState.CANCELLED})
 _WAITING = frozenset({TaskState.SCHEDULED, TaskState.QUEUED})
 
 
@@ -37,7 +36,7 @@ class _Node:
 
     def count(self, upstream: TaskState) -> None:
         self.good += upstream in _GOOD
-        self.bad += upstream in _BAD
+        self.bad += upstream in BAD
         self.skipped += upstream is TaskState.SKIPPED
 
     @property

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import tenacity
 
-from pydag_gcp.errors import DefinitionError, NotYet, TaskError, did_you_mean, place
+from pydag_gcp.errors import DefinitionError, NotYet, TaskError, did_you_mean
 from pydag_gcp.redaction import SHORTEST, learn
 from pydag_gcp.retry import is_transient
 from pydag_gcp.runtime_value import RuntimeValue
@@ -62,8 +62,7 @@ class Secret(RuntimeValue):
         try:
             check_reference(reference)
         except DefinitionError as error:
-            here = calling_line()
-            raise DefinitionError(error.what, where=place(file=here.file, line=here.line), hint=error.hint) from None
+            raise DefinitionError(error.what, where=calling_line().place(), hint=error.hint) from None
         object.__setattr__(self, "reference", reference)
 
     def resolve(self, ctx: Context) -> str:
@@ -75,10 +74,9 @@ class Secret(RuntimeValue):
         return {"secret": self.reference}
 
     def __str__(self) -> NoReturn:  # or the reference would get into a text in silence
-        here = calling_line()
         what = f"secret {self.reference!r} is not known before its task runs"
         hint = "pass it as an argument instead of writing it into text"
-        raise DefinitionError(what, where=place(file=here.file, line=here.line), hint=hint)
+        raise DefinitionError(what, where=calling_line().place(), hint=hint)
 
 
 def check_reference(reference: object) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from pydag_gcp.errors import DefinitionError, did_you_mean
+from pydag_gcp.edges import downstream_of
+from pydag_gcp.errors import DefinitionError, did_you_mean_one_of
 from pydag_gcp.operator import Context, Operator
 from pydag_gcp.resources import Cluster
 
@@ -36,8 +37,8 @@ def select(
         return frozenset(tasks)
     for task_id in (*only, *start_from):
         if task_id not in tasks:
-            raise DefinitionError(f"no task {task_id!r} in the DAG", hint=_known(task_id, tasks))
-    below = _downstream(upstream)
+            raise DefinitionError(f"no task {task_id!r} in the DAG", hint=did_you_mean_one_of(task_id, tasks))
+    below = downstream_of(upstream)
     services = _Services(tasks, below, ctx_of)
     chosen, fresh = set[str](), set(only) | _reach(start_from, below)
     while fresh:  # what comes along may need something itself
@@ -80,25 +81,11 @@ def _clusters(resources: Iterable[object] | None) -> set[Cluster]:
     return {resource for resource in resources or () if isinstance(resource, Cluster)}
 
 
-def _downstream(upstream: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
-    below = defaultdict[str, list[str]](list)
-    for task_id, above in upstream.items():
-        for other in above:
-            below[other].append(task_id)
-    return below
-
-
 def _reach(starts: Iterable[str], edges: Mapping[str, Sequence[str]]) -> set[str]:
     """Follow edges from some tasks; these are reached, too."""
     reached, waiting = set(starts), list(starts)
     while waiting:
-        fresh = [other for other in edges.get(waiting.pop(), ()) if other not in reached]
+        fresh = [other for other in edges[waiting.pop()] if other not in reached]
         reached.update(fresh)
         waiting.extend(fresh)
     return reached
-
-
-def _known(task_id: str, tasks: Iterable[str]) -> str:
-    ids = list(tasks)
-    shown = ", ".join(ids[:10])
-    return did_you_mean(task_id, ids) or f"known: {shown}{', ...' if len(ids) > 10 else ''}"

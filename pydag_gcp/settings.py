@@ -110,17 +110,7 @@ class Settings(BaseModel):
             known = did_you_mean(name, [LOCAL, *self.targets])
             raise SettingsError(f"target {name!r} is neither 'local' nor a GCP project id", hint=known)
         given = self.targets.get(name) or TargetSettings(create_datasets=name == LOCAL)
-        emulators = {key: environ[key] for key in (*_EMULATORS, _OPTIONAL) if environ.get(key)}
-        if name != LOCAL and emulators:
-            raise SettingsError(
-                f"target {name!r} is a real project, but {', '.join(sorted(emulators))} is set",
-                hint="unset it, or use --target local",
-            )
-        if emulators and (missing := sorted(set(_EMULATORS) - set(emulators))):
-            raise SettingsError(
-                f"{', '.join(sorted(emulators))} is set, but not {', '.join(missing)}",
-                hint='set all three (`eval "$(pydag local env)"`) or none',
-            )
+        emulators = _emulators(name, environ)
         own = given.project or (None if name == LOCAL else name)
         if own and written_for and own != written_for:
             what = f"target {name!r} is project {own!r}, but the pipeline is written for project {written_for!r}"
@@ -134,6 +124,22 @@ class Settings(BaseModel):
             endpoints=_endpoints(emulators) if emulators else None,
             local_home=self.home / "local" if name == LOCAL else None,
         )
+
+
+def _emulators(target: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """The emulator variables, if they and the target do not contradict each other."""
+    emulators = {key: environ[key] for key in (*_EMULATORS, _OPTIONAL) if environ.get(key)}
+    if target != LOCAL and emulators:
+        raise SettingsError(
+            f"target {target!r} is a real project, but {', '.join(sorted(emulators))} is set",
+            hint="unset it, or use --target local",
+        )
+    if emulators and (missing := sorted(set(_EMULATORS) - set(emulators))):
+        raise SettingsError(
+            f"{', '.join(sorted(emulators))} is set, but not {', '.join(missing)}",
+            hint='set all three (`eval "$(pydag local env)"`) or none',
+        )
+    return emulators
 
 
 def _endpoints(emulators: Mapping[str, str]) -> Endpoints:

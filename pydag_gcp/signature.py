@@ -31,6 +31,7 @@ class Signature:
         self.function = function
         self.name = getattr(function, "__name__", "function")
         self._signature = inspect.signature(function)
+        self._adapters: dict[str, TypeAdapter[Any]] = {}
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Give every argument its name.
@@ -84,10 +85,6 @@ class Signature:
         return self._adapters[name]
 
     @cached_property
-    def _adapters(self) -> dict[str, TypeAdapter[Any]]:
-        return {}
-
-    @cached_property
     def _contexts(self) -> frozenset[str]:
         """The parameters that get the context."""
         return frozenset(
@@ -106,9 +103,9 @@ class Signature:
                 continue
             kind = Any if parameter.annotation is _Parameter.empty else self._evaluated(name, parameter.annotation)
             if parameter.kind is _Parameter.VAR_POSITIONAL:
-                kind = tuple[kind, ...]  # type: ignore[valid-type]
+                kind = tuple[kind, ...]  # type: ignore[valid-type]  # a type that is made here
             elif parameter.kind is _Parameter.VAR_KEYWORD:
-                kind = dict[str, kind]  # type: ignore[valid-type]
+                kind = dict[str, kind]  # type: ignore[valid-type]  # likewise
             types[name] = kind
         return types
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import traceback
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydag_gcp import errors
 
 _PACKAGE = str(Path(__file__).parent)
 _OPERATORS = str(Path(__file__).parent.parent / "operators")
@@ -19,6 +22,10 @@ class Source:
 
     file: str
     line: int
+
+    def place(self, *, task: str | None = None, field: str | None = None) -> str:
+        """Name the line, and a task and its field there, the way every message does."""
+        return errors.place(file=self.file, line=self.line, task=task, field=field)
 
 
 _defined_at: ContextVar[Source | None] = ContextVar("_defined_at", default=None)
@@ -32,6 +39,12 @@ def defined_at(source: Source) -> Iterator[None]:
         yield
     finally:
         _defined_at.reset(token)
+
+
+def line_in(file: str, error: BaseException) -> int | None:
+    """Return the last line of a file that an exception came through, if it came through any."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return lines[-1] if lines else None
 
 
 def calling_line() -> Source:

@@ -2,6 +2,9 @@
 
 ``{{ name }}`` in a template renders safely: a :class:`~pydag_gcp.resources.Table` as a quoted identifier, everything
 else as a GoogleSQL literal. ``@name`` is bound as a query parameter.
+
+On the way, :mod:`.placeholders` decides what a placeholder is as text and :mod:`.rendering` whether it may stand there.
+:mod:`.statements` finds out what the SQL reads and writes, with :mod:`.effects` and :mod:`.references`.
 """
 
 from __future__ import annotations
@@ -79,14 +82,14 @@ def _is_file(file: Path) -> bool:
 def _download(uri: str, clients: Clients | None, where: str | None) -> bytes:
     from google.api_core.exceptions import NotFound
 
-    from pydag_gcp.gcp import CALL_TIMEOUT
+    from pydag_gcp.gcp import ONCE
 
     if clients is None:
         raise DefinitionError(f"{uri} cannot be read without a target", where=where)
     source = GCSObject(uri)
     try:
         blob = clients.storage().bucket(source.bucket).blob(source.name)
-        data: bytes = blob.download_as_bytes(retry=None, timeout=CALL_TIMEOUT)
+        data: bytes = blob.download_as_bytes(**ONCE)
     except NotFound:
         raise DefinitionError(f"no SQL file {uri!r}", where=where, hint="upload it, or correct its name") from None
     return data

@@ -48,6 +48,10 @@ _FINAL = frozenset(
 )
 
 
+#: The final states of tasks that did not do what they should; a run has failed if any but a teardown ends so.
+BAD = (TaskState.FAILED, TaskState.UPSTREAM_FAILED, TaskState.CANCELLED)
+
+
 class TriggerRule(StrEnum):
     """When a task starts, by the states of its upstreams.
 

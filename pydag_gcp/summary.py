@@ -13,16 +13,14 @@ from rich.text import Text
 from pydag_gcp.board import duration, name_some, one_line
 from pydag_gcp.progress import STYLES, console_for, is_terminal
 from pydag_gcp.result import RunResult, TaskResult
-from pydag_gcp.states import RunState, TaskState
+from pydag_gcp.states import BAD, RunState, TaskState
 
 #: Most tasks that the table shows.
 ROWS = 100
 #: Most tasks of the critical path that are named.
 _STEPS = 12
 #: Off a terminal nothing wraps: one error, one line.
-WIDE = 100_000
-
-_BAD = frozenset({TaskState.FAILED, TaskState.UPSTREAM_FAILED, TaskState.CANCELLED})
+_WIDE = 100_000
 
 
 def summarise(result: RunResult, logs: Path, stream: TextIO) -> None:
@@ -33,7 +31,7 @@ def summarise(result: RunResult, logs: Path, stream: TextIO) -> None:
         logs: The folder of its log files.
         stream: Where to print.
     """
-    console = console_for(stream, width=None if is_terminal(stream) else WIDE)
+    console = console_on(stream)
     shown = choose(result)
     console.print()
     console.print(_table(shown))
@@ -45,12 +43,17 @@ def summarise(result: RunResult, logs: Path, stream: TextIO) -> None:
     console.print(verdict(result))
 
 
+def console_on(stream: TextIO) -> Console:
+    """Print to a stream: on a terminal as wide as this is, elsewhere without an end."""
+    return console_for(stream, width=None if is_terminal(stream) else _WIDE)
+
+
 def choose(result: RunResult) -> Sequence[TaskResult]:
     """All tasks where they are few; else the most telling ones. In the order of definition."""
     tasks = list(result.tasks.values())
     if len(tasks) <= ROWS:
         return tasks
-    telling = sorted(tasks, key=lambda task: (task.state not in _BAD, -task.seconds))
+    telling = sorted(tasks, key=lambda task: (task.state not in BAD, -task.seconds))
     chosen = {task.task_id for task in telling[:ROWS]}
     return [task for task in tasks if task.task_id in chosen]
 

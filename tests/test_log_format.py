@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pydag_gcp import DAG, planner, settings
+from pydag_gcp.identity import remote_id
 from pydag_gcp.log_events import LogEvents
 from pydag_gcp.log_format import LONGEST, JsonLog, stderr_for, structure, structured, trace_fields
-from pydag_gcp.operator import remote_id
 from pydag_gcp.operators import BigQueryQuery
 
 PYDAG = str(Path(sys.executable).with_name("pydag"))

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pydag_gcp.errors import TaskError
-from pydag_gcp.logs import Redactor, TryLog
+from pydag_gcp.logs import TryLog
+from pydag_gcp.redaction import Redactor
 
 SECRETS = [
     ("ya29.a0AfH6SMBx-y_z", "token ya29.a0AfH6SMBx-y_z used"),

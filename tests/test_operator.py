@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
 from pydag_gcp.errors import DefinitionError
-from pydag_gcp.operator import Context, Operator, RemoteOperator, Status, label_value, remote_id, request_label
+from pydag_gcp.identity import label_value, remote_id, request_label
+from pydag_gcp.operator import Context, Operator, RemoteOperator, Status
 from pydag_gcp.states import TriggerRule
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 import pytest
 
 from pydag_gcp import races
+from pydag_gcp.access import Access
 from pydag_gcp.branch import Branches
 from pydag_gcp.errors import DefinitionError
-from pydag_gcp.races import Access
 from pydag_gcp.resources import Cluster, Resource, Table
 from pydag_gcp.states import TriggerRule
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pydag_gcp import races
+from pydag_gcp.access import Access
 from pydag_gcp.branch import Branches
 from pydag_gcp.errors import DefinitionError
-from pydag_gcp.races import Access
 from pydag_gcp.resources import Cluster, GCSObject, Resource, Table
 from pydag_gcp.scheduler import Scheduler
 from pydag_gcp.states import TaskState, TriggerRule

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pydag_gcp import DAG, Cluster, Table, races, task
+from pydag_gcp.access import access_of
 from pydag_gcp.errors import DefinitionError
 from pydag_gcp.operator import Operator
 from pydag_gcp.operators import (
@@ -154,7 +155,7 @@ def _in_project(project: Path) -> None:
 
 def test_two_tasks_that_nothing_orders_are_refused_exactly_if_they_clash() -> None:
     whole = planned(build(KINDS, itertools.pairwise(KINDS)))
-    accesses = {kind: races.access_of(whole.tasks[kind], whole.context_of(kind)) for kind in KINDS}
+    accesses = {kind: access_of(whole.tasks[kind], whole.context_of(kind)) for kind in KINDS}
 
     for one, other in itertools.combinations([kind for kind in KINDS if kind != "view"], 2):
         # the view is made before both, so that what it reads is known

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pydag_gcp.logs import Redactor, TryLog, learn
-from pydag_gcp.redaction import SHORTEST, forms
+from pydag_gcp.logs import TryLog
+from pydag_gcp.redaction import SHORTEST, Redactor, forms, learn
 
 KEY = '{\n  "type": "service_account",\n  "private": "-BEGIN-\\nMIIEv+Q/=\\n-END-\\n",\n  "naïve": "it\'s"\n}\n'
 
@@ -105,6 +105,6 @@ def test_every_value_is_among_its_own_forms(value: str) -> None:
 
 
 def test_nothing_is_known_before_it_is_revealed() -> None:
-    code = "from pydag_gcp.logs import Redactor; print(Redactor({})('s3cr3t-v4lue'))"
+    code = "from pydag_gcp.redaction import Redactor; print(Redactor({})('s3cr3t-v4lue'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "s3cr3t-v4lue\n"

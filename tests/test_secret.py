@@ -18,9 +18,9 @@ from pydag_gcp.gcp import Clients, Endpoints, Target
 from pydag_gcp.local import rpc
 from pydag_gcp.local.faults import Faults
 from pydag_gcp.local.secretmanager.service import SecretManager
-from pydag_gcp.logs import Redactor
 from pydag_gcp.operators import BigQueryQuery, DataprocPySparkJob
 from pydag_gcp.planner import plan
+from pydag_gcp.redaction import Redactor
 from pydag_gcp.secret import Secrets
 
 VALUE = "hunter2-hunter2"

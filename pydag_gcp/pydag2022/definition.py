@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydag_gcp import settings
 from pydag_gcp.dag import DAG
 from pydag_gcp.document import Document
-from pydag_gcp.errors import DefinitionError, did_you_mean
+from pydag_gcp.errors import DefinitionError, did_you_mean, did_you_mean_one_of
+from pydag_gcp.identity import ID, ID_IN_WORDS
 from pydag_gcp.model import complaint, names
 from pydag_gcp.operator import Operator
 from pydag_gcp.pydag2022.params import as_argument, parse, verbatim
@@ -45,11 +46,6 @@ _PRESETS: Final = {
     "": None,
 }
 
-#: Tasks that a message names, at most.
-_MOST_NAMED: Final = 10
-
-_DAG_ID: Final = "A letter, then letters, digits, - or _ (at most 200)"
-
 _Keys = tuple[str | int, ...]
 _Model = TypeVar("_Model", bound=BaseModel)
 _Text = Annotated[str, Field(min_length=1)]
@@ -71,7 +67,7 @@ class _Head(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    dag_id: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,199}$", description=_DAG_ID)]
+    dag_id: Annotated[str, Field(pattern=f"^{ID}$", description=ID_IN_WORDS)]
     tasks: Annotated[list[dict[str, Any]], Field(min_length=1)]
     script_cache: bool | None = None
     expire_cache: Annotated[int, Field(ge=0, le=10**10)] | None = None
@@ -176,7 +172,7 @@ class _Definition:
         joined: set[str] = set()
         for index, above in enumerate(task.dependencies):
             if above not in dag.tasks:
-                hint = did_you_mean(above, dag.tasks) or f"known: {', '.join(list(dag.tasks)[:_MOST_NAMED])}"
+                hint = did_you_mean_one_of(above, dag.tasks)
                 raise self._error(f"no task {above!r}", (*keys, index), task=task.task_id, hint=hint)
             if above in joined:
                 raise self._error(f"{above!r} is repeated", (*keys, index), task=task.task_id, hint="remove it")
@@ -201,7 +197,7 @@ class _Definition:
             hint = "put the script into a bucket" if storage in _STORAGES else did_you_mean(storage, ["gcs"])
             raise self._error(f"scripts lie in gcs, not {storage!r}", keys, task=task.task_id, hint=hint)
         if engine not in _ENGINES:
-            hint = did_you_mean(engine, _ENGINES) or f"known: {', '.join(_ENGINES)}"
+            hint = did_you_mean_one_of(engine, _ENGINES)
             raise self._error(f"no engine {engine!r}", keys, task=task.task_id, hint=hint)
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]+", bucket) or not re.fullmatch(r"[\w/-]+\.[\w-]+", f"{folder}.{name}"):
             what = f"{task.script!r} names no object"
@@ -236,14 +232,14 @@ class _Definition:
         from pydag_gcp.operators import DataprocCreateCluster
 
         if script.name != CREATE_CLUSTER:
-            hint = did_you_mean(script.name, [CREATE_CLUSTER]) or f"known: {CREATE_CLUSTER}"
+            hint = did_you_mean_one_of(script.name, [CREATE_CLUSTER])
             what = (
                 f"iac script {script.name!r} is Python that would be downloaded and executed, which pydag does not do"
             )
             raise self._error(what, (*keys, "script"), task=task.task_id, hint=hint)
         for name in params:
             if name not in _CLUSTER_PARAMS:
-                hint = did_you_mean(name, _CLUSTER_PARAMS) or f"known: {', '.join(_CLUSTER_PARAMS)}"
+                hint = did_you_mean_one_of(name, _CLUSTER_PARAMS)
                 raise self._error(f"{CREATE_CLUSTER} has no {name!r}", (*keys, "params"), task=task.task_id, hint=hint)
         return DataprocCreateCluster(task_id=task.task_id, cluster=self._named_cluster(task, params, keys))
 
