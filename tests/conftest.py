@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,6 +27,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if (name.startswith(_OURS) and name != "PYDAG_TEST_PROJECT") or name.endswith("_EMULATOR_HOST"):
             monkeypatch.delenv(name)
+    # The folder of the pipeline that was loaded last stays on it for the tasks; the next test must not find it there.
+    monkeypatch.setattr(sys, "path", list(sys.path))
 
 
 @contextmanager
