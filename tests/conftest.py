@@ -14,7 +14,7 @@ from typing import AnyStr
 
 import pytest
 
-from pydag_gcp import settings
+from pydag_gcp import redaction, settings
 from pydag_gcp.gcp import Clients
 from pydag_gcp.operator import Context
 
@@ -29,6 +29,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     # The folder of the pipeline that was loaded last stays on it for the tasks; the next test must not find it there.
     monkeypatch.setattr(sys, "path", list(sys.path))
+    # A secret that one test reveals is masked in this process for good: the next one may need just that word.
+    monkeypatch.setattr(redaction, "_revealed", redaction._Revealed())
 
 
 @contextmanager
