@@ -13,7 +13,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED
 
 FROM python AS requirements
 COPY pyproject.toml /
-RUN python -c 'import tomllib; print(*tomllib.load(open("/pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+# With the clients of PostgreSQL and Redis: containers keep what must last elsewhere.
+RUN python -c 'import tomllib; p = tomllib.load(open("/pyproject.toml", "rb"))["project"]; e = p["optional-dependencies"]; print(*p["dependencies"], *e["postgres"], *e["redis"], sep="\n")' \
       > /core.txt \
     && python -c 'import tomllib; print(*tomllib.load(open("/pyproject.toml", "rb"))["project"]["optional-dependencies"]["local"], sep="\n")' \
       > /local.txt

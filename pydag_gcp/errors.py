@@ -7,6 +7,8 @@
     ├── SettingsError              2   also ValueError: an option, variable or pydag.toml is wrong; nothing ran
     ├── TargetUnreachable          3   also ConnectionError: the target could not be reached
     ├── StoreError                 1   also OSError: the metadata database cannot be used
+    ├── RunHeld                    1   also RuntimeError: another run of the DAG is active on the target
+    ├── LeaseLost                  1   also RuntimeError: somebody else took the run over; this process leaves it alone
     ├── LocalCloudError            3   also RuntimeError: the local cloud could not be started
     ├── TaskError                  1   also RuntimeError: a task failed for a reason it can state
     │   ├── NotYet                 1   nothing was sent; it may be possible later
@@ -90,6 +92,14 @@ class StoreError(PydagError, OSError):
 
     def __str__(self) -> str:  # OSError would format its own arguments
         return PydagError.__str__(self)
+
+
+class RunHeld(PydagError, RuntimeError):
+    """Another run of the same DAG is active on the same target; nothing ran."""
+
+
+class LeaseLost(PydagError, RuntimeError):
+    """Somebody else took over, or may have: this process must neither write nor call for the run any more."""
 
 
 class LocalCloudError(PydagError, RuntimeError):

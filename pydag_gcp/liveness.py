@@ -1,39 +1,46 @@
-"""Whether a process of this host that was seen in the past is still there."""
+"""Whether a process of this machine that was seen in the past is still there."""
 
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-#: How far the clock that processes are dated by may be off.
-_TICK = timedelta(seconds=2)
 
-
-def lives(pid: int, since: datetime) -> bool:
-    """Tell whether the process that had this id then is still there.
-
-    An id is given again, and in a container it is always the same: a process that began later is another one.
-    """
+def mark() -> str | None:
+    """What tells this process from every other that ever has its id, here or elsewhere; None if nothing does."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # it belongs to somebody else, but is there
-    try:
-        state, began = _look_up(pid)
+        return f"{_machine()} {_fields(os.getpid())[19]}"
     except OSError:
-        return True  # not Linux, or it went just now
-    return state not in "ZX" and began <= since + _TICK
+        return None  # not Linux
 
 
-def _look_up(pid: int) -> tuple[str, datetime]:
-    """The state of a process, and when it began.
+def gone(pid: int, mark: str | None) -> bool:
+    """Tell whether the process with this id and :func:`mark` has ended for sure, which only its own machine can.
 
-    https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+    An id is given again, and in a container it is always the same: a process that began at another time is another one.
     """
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    lines = Path("/proc/stat").read_text(encoding="utf-8").splitlines()
-    boot = next(int(line.split()[1]) for line in lines if line.startswith("btime"))
-    return fields[0], datetime.fromtimestamp(boot + int(fields[19]) / os.sysconf("SC_CLK_TCK"), tz=UTC)
+    try:
+        machine, _, began = (mark or "").rpartition(" ")
+        if not machine or machine != _machine():
+            return False
+        os.kill(pid, 0)
+        fields = _fields(pid)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return fields[0] in "ZX" or fields[19] != began
+
+
+def _machine() -> str:
+    """The machine since it was booted, and the part of it in which a process id means one process.
+
+    https://man7.org/linux/man-pages/man7/pid_namespaces.7.html
+    """
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot} {Path('/proc/self/ns/pid').stat().st_ino}"
+
+
+def _fields(pid: int) -> list[str]:
+    """The fields of a process from its state on: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()

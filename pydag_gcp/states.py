@@ -35,6 +35,11 @@ class TaskState(StrEnum):
         """Whether the task has ended."""
         return self in _FINAL
 
+    @property
+    def good(self) -> bool:
+        """Whether the task has done what it should, now or in an earlier run."""
+        return self in _GOOD
+
 
 _FINAL = frozenset(
     {
@@ -47,6 +52,8 @@ _FINAL = frozenset(
     }
 )
 
+
+_GOOD = frozenset({TaskState.SUCCESS, TaskState.CACHED})
 
 #: The final states of tasks that did not do what they should; a run has failed if any but a teardown ends so.
 BAD = (TaskState.FAILED, TaskState.UPSTREAM_FAILED, TaskState.CANCELLED)

@@ -1,104 +1,91 @@
-"""The metadata database: runs, tasks and tries.
+"""The metadata database: runs, tasks and tries; records and leases lie in it, too.
 
-SQLite by default, in WAL mode with ``synchronous=FULL``: a method that writes returns when the row is durable, which is
-what "about to submit" rests on. One :class:`Store` belongs to one thread; other processes may use the same file.
+SQLite by default, in WAL mode with ``synchronous=FULL``, or PostgreSQL: a method that writes returns when the row is
+durable, which is what "about to submit" rests on. Other threads, processes and (on PostgreSQL) machines may use the
+same database.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from pydag_gcp.errors import SettingsError, StoreError
+from pydag_gcp import engines
+from pydag_gcp.database import Database, Guard
+from pydag_gcp.migration import migrate
 from pydag_gcp.states import RunState, TaskState
+from pydag_gcp.stored_records import StoredRecords
+from pydag_gcp.tables import runs, tasks, tries
 
-#: Raised with every change of the tables.
-SCHEMA_VERSION = 1
-
-#: Execution option of connections that never write.
-_READS = "pydag_reads"
 _GOOD = (TaskState.SUCCESS.value, TaskState.CACHED.value)
+_OPEN = (RunState.RUNNING, RunState.INTERRUPTED)
 
-_metadata = sa.MetaData()
-
-schema_version = sa.Table("schema_version", _metadata, sa.Column("version", sa.Integer, primary_key=True))
-
-runs = sa.Table(
-    "runs",
-    _metadata,
-    sa.Column("run_id", sa.String, primary_key=True),
-    sa.Column("dag_id", sa.String, nullable=False, index=True),
-    sa.Column("target", sa.String, nullable=False),
-    sa.Column("state", sa.String, nullable=False),
-    sa.Column("logical_date", sa.String, nullable=False),
-    sa.Column("definition", sa.Text, nullable=False),
-    sa.Column("pid", sa.Integer, nullable=False),
-    sa.Column("host", sa.String, nullable=False),
-    sa.Column("started", sa.String, nullable=False),
-    sa.Column("ended", sa.String),
-    sa.Column("error", sa.Text),
+# The statements of every task, compiled once.
+_OF_RUN = runs.c.run_id == sa.bindparam("of_run")
+_OF_TRY = (
+    (tries.c.run_id == sa.bindparam("of_run"))
+    & (tries.c.task_id == sa.bindparam("of_task"))
+    & (tries.c.try_number == sa.bindparam("of_try"))
 )
-
-tasks = sa.Table(
-    "tasks",
-    _metadata,
-    sa.Column("run_id", sa.String, sa.ForeignKey("runs.run_id"), primary_key=True),
-    sa.Column("task_id", sa.String, primary_key=True),
-    sa.Column("state", sa.String, nullable=False),
-    sa.Column("result", sa.Text),
-    sa.Column("error", sa.Text),
-    sa.Column("ended", sa.String, nullable=False),
-)
-
-tries = sa.Table(
-    "tries",
-    _metadata,
-    sa.Column("run_id", sa.String, sa.ForeignKey("runs.run_id"), primary_key=True),
-    sa.Column("task_id", sa.String, primary_key=True),
-    sa.Column("try_number", sa.Integer, primary_key=True),
-    sa.Column("state", sa.String, nullable=False),
-    sa.Column("job_id", sa.String),
-    sa.Column("handle", sa.Text),
-    sa.Column("error", sa.Text),
-    sa.Column("started", sa.String, nullable=False),
-    sa.Column("submitted", sa.String),
-    sa.Column("ended", sa.String),
-)
+_CHANGE_RUN = runs.update().where(_OF_RUN)
+_START_TRY = tries.insert()
+_CHANGE_TRY = tries.update().where(_OF_TRY)
+_CANCEL_REQUESTED = sa.select(runs.c.cancel_requested).where(_OF_RUN)
 
 
 class Store:
     """An open metadata database; a context manager.
 
     Args:
-        url: SQLAlchemy URL. The folder of a SQLite file is made.
+        url: SQLAlchemy URL. The folder of a SQLite file is made; the tables are, and those of an older version changed.
+
+    Attributes:
+        database: What it lies in.
+        records: The successes that the cache rests on.
 
     Raises:
         SettingsError: The URL is none, or of a database that is not supported.
         StoreError: It cannot be opened, or another version of pydag-gcp made it. Every method raises it, too, when the
-            database fails: disk full, no permission, locked for over 30 s.
+            database fails: disk full, no permission, locked for over 30 s, server gone. What was being written then is
+            there as a whole or not at all.
+        LeaseLost: By every method that writes, once it is :meth:`guarded`.
     """
 
     def __init__(self, url: str) -> None:
-        self.url = url
-        self._open: sa.Connection | None = None
-        with self._errors():
-            self._engine = _engine(url)
-            self._readers = self._engine.execution_options(**{_READS: True})
-            with self._engine.begin() as connection:
-                self._open_schema(connection)
+        self.database = Database(engines.parse(url))
+        self.records = StoredRecords(self.database)
+        insert = self.database.insert(tasks)
+        new = {column.name: column for column in insert.excluded if not column.primary_key}
+        self._end_task = insert.on_conflict_do_update(index_elements=tasks.primary_key, set_=new)
+        self._guard: Guard | None = None
+        try:
+            migrate(self.database)
+        except BaseException:
+            self.database.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._engine.dispose()
+        self.database.close()
+
+    def together(self) -> AbstractContextManager[None]:
+        """Make what is written inside durable in one step, or not at all."""
+        return self.database.together()
+
+    def guarded(self, lease: Guard) -> None:
+        """From now on write only while the lease is ours."""
+        self._guard = lease
+        self.database.guarded(lease)
+
+    # writes: runs ------------------------------------------------------------------------------------------------
 
     def start_run(
         self,
@@ -111,76 +98,186 @@ class Store:
         pid: int,
         host: str,
         at: datetime,
+        file: Path | str | None = None,
+        options: Any = None,
     ) -> None:
-        """Record a new run as ``running``."""
-        self._write(
-            runs.insert().values(
-                run_id=run_id,
-                dag_id=dag_id,
-                target=target,
-                state=RunState.RUNNING.value,
-                logical_date=logical_date.isoformat(),
-                definition=json.dumps(definition),
-                pid=pid,
-                host=host,
-                started=at.isoformat(),
-            )
+        """Record a new run as ``running``.
+
+        Args:
+            run_id: Its id.
+            dag_id: The DAG.
+            target: The target's name.
+            logical_date: What it is for.
+            definition: What it does, as JSON can hold it.
+            pid: The process that drives it.
+            host: Where that is.
+            at: Now.
+            file: The pipeline file.
+            options: What is needed to plan it again, as JSON can hold it.
+        """
+        self.database.write(
+            runs.insert(),
+            {
+                "run_id": run_id,
+                "dag_id": dag_id,
+                "target": target,
+                "state": RunState.RUNNING.value,
+                "logical_date": logical_date.isoformat(),
+                "definition": json.dumps(definition),
+                "started": at.isoformat(),
+                "file": None if file is None else _storable(str(file)),
+                "options": json.dumps(options),
+                **self._driver(pid, host, at),
+            },
         )
+
+    def reopen_run(
+        self,
+        run_id: str,
+        *,
+        pid: int,
+        host: str,
+        at: datetime,
+        definition: Any = None,
+        file: Path | str | None = None,
+        options: Any = None,
+    ) -> None:
+        """Record that this process drives a run on.
+
+        Args:
+            run_id: Its id.
+            pid: The process that drives it from now on.
+            host: Where that is.
+            at: Now.
+            definition: What it does from now on; default: what it did.
+            file: The pipeline file; default: the one before.
+            options: What is needed to plan it again; default: those before.
+        """
+        new = {
+            "definition": None if definition is None else json.dumps(definition),
+            "file": None if file is None else _storable(str(file)),
+            "options": None if options is None else json.dumps(options),
+        }
+        values = {
+            "state": RunState.RUNNING.value,
+            "ended": None,
+            "error": None,
+            "cancel_requested": False,
+            **{name: value for name, value in new.items() if value is not None},
+            **self._driver(pid, host, at),
+        }
+        self.database.write(_CHANGE_RUN, {"of_run": run_id, **values})
+
+    def request_cancel(self, run_id: str) -> None:
+        """Ask whoever drives a run to cancel it; needs no lease."""
+        self.database.write(_CHANGE_RUN, {"of_run": run_id, "cancel_requested": True})
 
     def end_run(self, run_id: str, state: RunState, *, at: datetime, error: str | None = None) -> None:
         """Record how a run ended."""
-        self._write(
-            runs.update().where(runs.c.run_id == run_id).values(state=state.value, ended=at.isoformat(), error=error)
-        )
+        values = {"state": state.value, "ended": at.isoformat(), "error": _storable(error)}
+        self.database.write(_CHANGE_RUN, {"of_run": run_id, **values})
 
-    def start_try(self, run_id: str, task_id: str, try_number: int, *, job_id: str | None, at: datetime) -> None:
-        """Record that a try is about to start; for remote work, that ``job_id`` is about to be submitted."""
-        self._write(
-            tries.insert().values(
-                run_id=run_id,
-                task_id=task_id,
-                try_number=try_number,
-                state=TaskState.RUNNING.value,
-                job_id=job_id,
-                started=at.isoformat(),
-            )
+    # writes: tasks and tries -------------------------------------------------------------------------------------
+
+    def start_try(
+        self,
+        run_id: str,
+        task_id: str,
+        try_number: int,
+        *,
+        job_id: str | None,
+        at: datetime,
+        reads: Mapping[str, str | None] | None = None,
+    ) -> None:
+        """Record that a try is about to start; for remote work, that ``job_id`` is about to be submitted.
+
+        Args:
+            run_id: The run.
+            task_id: The task.
+            try_number: The number of the try, from 1; never used before.
+            job_id: The id of the remote job.
+            at: Now.
+            reads: Versions of what it reads, as seen before.
+        """
+        self.database.write(
+            _START_TRY,
+            {
+                "run_id": run_id,
+                "task_id": task_id,
+                "try_number": try_number,
+                "state": TaskState.RUNNING.value,
+                "job_id": job_id,
+                "started": at.isoformat(),
+                "reads": None if reads is None else json.dumps(dict(reads)),
+            },
         )
 
     def submitted(self, run_id: str, task_id: str, try_number: int, *, handle: Any, at: datetime) -> None:
         """Record that the service has accepted the job."""
         values = {"state": TaskState.DEFERRED.value, "handle": json.dumps(handle), "submitted": at.isoformat()}
-        self._write(self._try(run_id, task_id, try_number).values(**values))
+        self._change_try(run_id, task_id, try_number, values)
 
     def end_try(
         self, run_id: str, task_id: str, try_number: int, state: TaskState, *, error: str | None, at: datetime
     ) -> None:
         """Record how a try ended."""
-        self._write(self._try(run_id, task_id, try_number).values(state=state.value, error=error, ended=at.isoformat()))
+        values = {"state": state.value, "error": _storable(error), "ended": at.isoformat()}
+        self._change_try(run_id, task_id, try_number, values)
 
     def end_task(
-        self, run_id: str, task_id: str, state: TaskState, *, result: Any = None, error: str | None = None, at: datetime
+        self,
+        run_id: str,
+        task_id: str,
+        state: TaskState,
+        *,
+        result: Any = None,
+        error: str | None = None,
+        at: datetime,
+        cached_from: str | None = None,
+        reason: str | None = None,
     ) -> None:
-        """Record a task's final state."""
-        self._write(
-            tasks.insert().values(
-                run_id=run_id,
-                task_id=task_id,
-                state=state.value,
-                result=json.dumps(result),
-                error=error,
-                ended=at.isoformat(),
-            )
+        """Record a task's final state, instead of the one it had.
+
+        Args:
+            run_id: The run.
+            task_id: The task.
+            state: How it ended.
+            result: What it returned, as JSON can hold it.
+            error: Why it failed.
+            at: Now.
+            cached_from: The run whose result it took.
+            reason: Why it ran, or did not.
+        """
+        self.database.write(
+            self._end_task,
+            {
+                "run_id": run_id,
+                "task_id": task_id,
+                "state": state.value,
+                "result": json.dumps(result),
+                "error": _storable(error),
+                "ended": at.isoformat(),
+                "cached_from": cached_from,
+                "reason": _storable(reason),
+            },
         )
+
+    def forget_task(self, run_id: str, task_id: str) -> None:
+        """Take back that a task has ended; its tries stay."""
+        self.database.write(tasks.delete().where(tasks.c.run_id == run_id, tasks.c.task_id == task_id))
+
+    # reads -------------------------------------------------------------------------------------------------------
 
     def run(self, run_id: str) -> dict[str, Any] | None:
         """The row of a run, or None."""
-        found = self._read(sa.select(runs).where(runs.c.run_id == run_id))
+        found = self.database.read(sa.select(runs).where(runs.c.run_id == run_id))
         return found[0] if found else None
 
     def runs(
         self,
         *,
         dag_id: str | None = None,
+        target: str | None = None,
         states: Collection[RunState] = (),
         prefix: str = "",
         limit: int | None = None,
@@ -189,6 +286,7 @@ class Store:
 
         Args:
             dag_id: Only those of this DAG.
+            target: Only those on this target.
             states: Only those in one of these states, as recorded.
             prefix: Only those whose id begins with it.
             limit: At most so many.
@@ -197,19 +295,34 @@ class Store:
         query = sa.select(*columns).order_by(runs.c.started.desc(), runs.c.run_id).limit(limit)
         if dag_id is not None:
             query = query.where(runs.c.dag_id == dag_id)
+        if target is not None:
+            query = query.where(runs.c.target == target)
         if states:
             query = query.where(runs.c.state.in_([state.value for state in states]))
         if prefix:
-            query = query.where(runs.c.run_id.startswith(prefix, autoescape=True))
-        return self._read(query)
+            query = query.where(runs.c.run_id.startswith(_storable(prefix) or "", autoescape=True))
+        return self.database.read(query)
+
+    def open_runs(self, dag_id: str, target: str) -> list[dict[str, Any]]:
+        """The rows of runs of a DAG on a target that have not ended for good, newest first."""
+        return self.runs(dag_id=dag_id, target=target, states=_OPEN)
+
+    def cancel_requested(self, run_id: str) -> bool:
+        """Whether somebody asked to cancel a run since it was last taken up."""
+        return any(row["cancel_requested"] for row in self.database.read(_CANCEL_REQUESTED, {"of_run": run_id}))
 
     def tasks(self, run_id: str) -> list[dict[str, Any]]:
         """The rows of a run's ended tasks, in the order of their ends."""
-        return self._read(sa.select(tasks).where(tasks.c.run_id == run_id).order_by(tasks.c.ended))
+        return self.database.read(sa.select(tasks).where(tasks.c.run_id == run_id).order_by(tasks.c.ended))
 
     def tries(self, run_id: str) -> list[dict[str, Any]]:
         """The rows of a run's tries, in the order of their starts."""
-        return self._read(sa.select(tries).where(tries.c.run_id == run_id).order_by(tries.c.started))
+        return self.database.read(sa.select(tries).where(tries.c.run_id == run_id).order_by(tries.c.started))
+
+    def open_tries(self, run_id: str) -> list[dict[str, Any]]:
+        """The rows of a run's tries that have not ended, in the order of their starts."""
+        query = sa.select(tries).where(tries.c.run_id == run_id, tries.c.ended.is_(None)).order_by(tries.c.started)
+        return self.database.read(query)
 
     def last_result(self, dag_id: str, target: str, task_id: str) -> dict[str, Any] | None:
         """The row of a task's newest success over all runs of a DAG on a target, or None."""
@@ -221,101 +334,17 @@ class Store:
             .order_by(tasks.c.ended.desc())
             .limit(1)
         )
-        found = self._read(query)
+        found = self.database.read(query)
         return found[0] if found else None
 
-    @staticmethod
-    def _try(run_id: str, task_id: str, try_number: int) -> sa.Update:
-        return tries.update().where(
-            tries.c.run_id == run_id, tries.c.task_id == task_id, tries.c.try_number == try_number
-        )
+    def _change_try(self, run_id: str, task_id: str, try_number: int, values: Mapping[str, Any]) -> None:
+        self.database.write(_CHANGE_TRY, {"of_run": run_id, "of_task": task_id, "of_try": try_number, **values})
 
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Make what is written inside durable in one step, or not at all."""
-        with self._errors(), self._engine.begin() as connection:
-            self._open = connection
-            try:
-                yield
-            finally:
-                self._open = None
-
-    def _write(self, statement: sa.Executable) -> None:
-        if self._open is not None:
-            with self._errors():
-                self._open.execute(statement)
-            return
-        with self.together():
-            self._write(statement)
-
-    def _read(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
-        with self._errors(), self._readers.connect() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        where = "metadata database " + self.url.removeprefix("sqlite:///")
-        try:
-            yield
-        except StoreError:
-            raise
-        except (ArgumentError, NoSuchModuleError) as error:
-            hint = "write PYDAG_STORE like sqlite:////folder/pydag.db"
-            raise SettingsError(str(error).splitlines()[0], where=where, hint=hint) from error
-        except DBAPIError as error:
-            raise StoreError(str(error.orig), where=where, hint=_hint(str(error.orig))) from error
-        except SQLAlchemyError as error:
-            raise StoreError(str(error).splitlines()[0], where=where) from error
-        except OSError as error:
-            raise StoreError(str(error.strerror or error), where=where, hint="set PYDAG_HOME elsewhere") from error
-
-    def _open_schema(self, connection: sa.Connection) -> None:
-        if sa.inspect(connection).has_table(schema_version.name):
-            found = connection.execute(sa.select(schema_version.c.version)).scalar_one_or_none()
-            if found != SCHEMA_VERSION:
-                newer = found is not None and found > SCHEMA_VERSION
-                raise StoreError(
-                    f"has schema version {found}, this pydag-gcp knows {SCHEMA_VERSION}",
-                    where="metadata database " + self.url.removeprefix("sqlite:///"),
-                    hint="upgrade pydag-gcp" if newer else "set PYDAG_STORE to a new file",
-                )
-            return
-        _metadata.create_all(connection)
-        connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
+    def _driver(self, pid: int, host: str, at: datetime) -> dict[str, Any]:
+        epoch = None if self._guard is None else self._guard.epoch
+        return {"pid": pid, "host": host, "driven_since": at.isoformat(), "epoch": epoch}
 
 
-def _hint(message: str) -> str | None:
-    hints = {
-        "full": "make room on the disk",
-        "readonly": "make it writable, or set PYDAG_HOME elsewhere",
-        "unable to open": "make it writable, or set PYDAG_HOME elsewhere",
-        "not a database": "move the file away, or set PYDAG_STORE",
-        "locked": "another process holds it for over 30 s; stop that one",
-    }
-    return next((hint for words, hint in hints.items() if words in message), None)
-
-
-def _engine(url: str) -> sa.Engine:
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        raise ArgumentError(f"{parsed.get_backend_name()} is not supported yet")
-    if parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(parsed, connect_args={"timeout": 30})
-    sa.event.listen(engine, "connect", _durable)
-    sa.event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _durable(connection: Any, _record: object) -> None:
-    # Python's sqlite3 would begin transactions by itself, and never for the making of tables.
-    connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin(connection: sa.Connection) -> None:
-    # A transaction that reads before it writes could else fail as "locked" without waiting for its turn. One that only
-    # reads keeps nobody waiting: whoever follows a run must not slow it down.
-    reads = connection.get_execution_options().get(_READS, False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+def _storable(text: str | None) -> str | None:
+    """Text that every database can hold: without NUL characters and halves of characters, which are spelt out."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

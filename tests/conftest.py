@@ -17,6 +17,7 @@ import pytest
 from pydag_gcp import redaction, settings
 from pydag_gcp.gcp import Clients
 from pydag_gcp.operator import Context
+from tests.servers import postgresql_server, postgresql_url, redis_server, redis_url  # noqa: F401 - fixtures
 
 _OURS = ("PYDAG_", "GOOGLE_CLOUD_PROJECT", "GOOGLE_APPLICATION_CREDENTIALS", "MAKE", "MFLAGS")
 

@@ -14,7 +14,19 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("google", "grpc", "duckdb", "sqlglot", "sqlalchemy", "pydantic", "jinja2", "pyspark", "pyarrow")
+HEAVY = (
+    "google",
+    "grpc",
+    "duckdb",
+    "sqlglot",
+    "sqlalchemy",
+    "pydantic",
+    "jinja2",
+    "pyspark",
+    "pyarrow",
+    "psycopg",
+    "redis",
+)
 
 
 def shipped_files() -> set[str]:
@@ -107,5 +119,5 @@ def test_a_core_install_is_at_most_50_packages() -> None:
     core = dependencies_of("pydag-gcp")
 
     assert {"google-cloud-bigquery", "google-cloud-dataproc", "google-cloud-storage", "tenacity"} <= core
-    assert not core & {"duckdb", "pyspark", "pytest"}
+    assert not core & {"duckdb", "pyspark", "pytest", "psycopg", "redis"}
     assert len(core) <= 50, sorted(core)

@@ -2,137 +2,211 @@
 
 from __future__ import annotations
 
-import sqlite3
+import json
+import os
 import subprocess
 import sys
-from contextlib import ExitStack
-from datetime import UTC, datetime
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from pydag_gcp.errors import SettingsError, StoreError
+from pydag_gcp.errors import StoreError
 from pydag_gcp.states import RunState, TaskState
-from pydag_gcp.store import SCHEMA_VERSION, Store
-from tests.conftest import reaped
+from pydag_gcp.store import Store
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+LATER = NOW + timedelta(microseconds=1)
 
 
 def url(folder: Path) -> str:
     return f"sqlite:///{folder / 'nested' / 'pydag.db'}"
 
 
-def start(store: Store, run_id: str = "run1") -> None:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of a new database, of each kind there is."""
+    if request.param == "sqlite":
+        return url(tmp_path)
+    found: str = request.getfixturevalue("postgresql_url")
+    return found
+
+
+def start(store: Store, run_id: str = "run1", *, at: datetime = NOW) -> None:
     store.start_run(
-        run_id=run_id, dag_id="dag", target="local", logical_date=NOW, definition={"tasks": {}}, pid=1, host="h", at=NOW
+        run_id=run_id, dag_id="dag", target="local", logical_date=NOW, definition={"tasks": {}}, pid=1, host="h", at=at
     )
 
 
-def test_a_run_from_start_to_end(tmp_path: Path) -> None:
-    with Store(url(tmp_path)) as store:
+# on every database ---------------------------------------------------------------------------------------------------
+
+
+def test_a_run_from_start_to_end(store_url: str) -> None:
+    with Store(store_url) as store:
         start(store)
-        store.start_try("run1", "task", 1, job_id="pydag-1", at=NOW)
+        store.start_try(
+            "run1", "task", 1, job_id="pydag-1", at=NOW, reads={"table p.d.t": "1", "object gs://b/n": None}
+        )
         store.submitted("run1", "task", 1, handle={"job_id": "pydag-1"}, at=NOW)
+        assert [row["try_number"] for row in store.open_tries("run1")] == [1]
         store.end_try("run1", "task", 1, TaskState.SUCCESS, error=None, at=NOW)
-        store.end_task("run1", "task", TaskState.SUCCESS, result={"rows": 7}, at=NOW)
+        store.end_task("run1", "task", TaskState.SUCCESS, result={"rows": 7}, at=NOW, reason="SQL changed")
         store.end_run("run1", RunState.SUCCESS, at=NOW)
-    with Store(url(tmp_path)) as store:
+    with Store(store_url) as store:
         run = store.run("run1")
         assert run is not None
-        assert (run["state"], run["ended"]) == ("success", NOW.isoformat())
-        assert [(row["state"], row["result"]) for row in store.tasks("run1")] == [("success", '{"rows": 7}')]
-        assert [(row["state"], row["handle"]) for row in store.tries("run1")] == [("success", '{"job_id": "pydag-1"}')]
+        assert (run["state"], run["ended"], run["cancel_requested"]) == ("success", NOW.isoformat(), False)
+        assert [(row["state"], row["result"], row["reason"]) for row in store.tasks("run1")] == [
+            ("success", '{"rows": 7}', "SQL changed")
+        ]
+        tries = store.tries("run1")
+        assert [(row["state"], row["handle"]) for row in tries] == [("success", '{"job_id": "pydag-1"}')]
+        assert json.loads(tries[0]["reads"]) == {"table p.d.t": "1", "object gs://b/n": None}
+        assert store.open_tries("run1") == []
         assert store.run("other") is None
 
 
-def test_writes_are_durable_and_readers_do_not_block(tmp_path: Path) -> None:
-    with Store(url(tmp_path)) as store, store._engine.connect() as connection:
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
-        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+def test_a_run_is_taken_up_again_by_another_process(store_url: str) -> None:
+    with Store(store_url) as store:
+        store.start_run(
+            run_id="run1",
+            dag_id="dag",
+            target="local",
+            logical_date=NOW,
+            definition={"tasks": {"a": 1}},
+            pid=1,
+            host="h",
+            at=NOW,
+            file=Path("/p/daily.py"),
+            options={"params": {"day": "x"}},
+        )
+        store.request_cancel("run1")
+        store.end_run("run1", RunState.INTERRUPTED, at=NOW, error="gone")
+        assert store.cancel_requested("run1")
+        assert [row["run_id"] for row in store.open_runs("dag", "local")] == ["run1"]
+        assert store.open_runs("dag", "other") == store.open_runs("other", "local") == []
+        # When another process goes on with it
+        store.reopen_run("run1", pid=2, host="i", at=LATER)
+        # Then it keeps what it is, and is driven by that one
+        run = store.run("run1")
+        assert run is not None
+        assert (run["pid"], run["host"], run["driven_since"]) == (2, "i", LATER.isoformat())
+        assert (run["state"], run["ended"], run["error"], run["started"]) == ("running", None, None, NOW.isoformat())
+        assert (run["file"], json.loads(run["options"])) == ("/p/daily.py", {"params": {"day": "x"}})
+        assert json.loads(run["definition"]) == {"tasks": {"a": 1}}
+        assert not store.cancel_requested("run1")
+        # When it is given another definition
+        store.reopen_run("run1", pid=2, host="i", at=LATER, definition={"tasks": {}}, options={})
+        run = store.run("run1")
+        assert run is not None
+        assert (run["definition"], run["options"], run["file"]) == ('{"tasks": {}}', "{}", "/p/daily.py")
 
 
-def test_a_row_survives_a_kill_right_after_the_call(tmp_path: Path) -> None:
-    # Given a process that is killed the moment after it said "about to submit"
-    program = (
-        "import os, signal, sys; sys.path.insert(0, 'tests')\n"
-        "from test_store import *\n"
-        f"store = Store({url(tmp_path)!r}); start(store)\n"
-        "store.start_try('run1', 'task', 1, job_id='pydag-1', at=NOW)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent.parent, check=False)
-    assert done.returncode == -9
-    # Then the row is there
-    with Store(url(tmp_path)) as store:
-        assert [row["job_id"] for row in store.tries("run1")] == ["pydag-1"]
+def test_a_task_may_end_again(store_url: str) -> None:
+    with Store(store_url) as store:
+        start(store)
+        store.end_task("run1", "a", TaskState.FAILED, error="boom", at=NOW)
+        store.end_task("run1", "b", TaskState.FAILED, error="boom", at=NOW)
+        store.end_task("run1", "a", TaskState.CACHED, result=1, at=NOW, cached_from="run0", reason="nothing changed")
+        store.forget_task("run1", "b")
+        rows = [(row["task_id"], row["state"], row["error"], row["cached_from"]) for row in store.tasks("run1")]
+        assert rows == [("a", "cached", None, "run0")]
 
 
-def test_two_processes_may_write(tmp_path: Path) -> None:
-    with Store(url(tmp_path)) as one, Store(url(tmp_path)) as other:
+def test_text_that_a_database_would_refuse_is_spelt_out(store_url: str) -> None:
+    text, nested = "nul \0, half \udc80, ÿ, 日本, '; DROP TABLE runs; --", {"k\0": ["\0", "\udc80"]}
+    with Store(store_url) as store:
+        start(store)
+        store.start_try("run1", "task", 1, job_id=None, at=NOW, reads={"object gs://b/\0": "1"})
+        store.end_try("run1", "task", 1, TaskState.FAILED, error=text, at=NOW)
+        store.end_task("run1", "task", TaskState.FAILED, result=nested, error=text, at=NOW, reason=text)
+        store.end_run("run1", RunState.FAILED, at=NOW, error=text)
+        task, said = store.tasks("run1")[0], r"nul \x00, half \udc80, ÿ, 日本, '; DROP TABLE runs; --"
+        assert (task["error"], task["reason"], json.loads(task["result"])) == (said, said, nested)
+        assert store.tries("run1")[0]["error"] == said
+
+
+def test_moments_and_ids_sort_by_code_points(store_url: str) -> None:
+    # Given moments that a locale which skips punctuation would sort the other way round
+    with Store(store_url) as store:
+        start(store, "Z", at=NOW)
+        start(store, "a", at=NOW)
+        start(store, "later", at=LATER)
+        assert [row["run_id"] for row in store.runs()] == ["later", "Z", "a"]
+        assert [row["run_id"] for row in store.runs(prefix="l")] == ["later"]
+        assert [row["run_id"] for row in store.runs(limit=1)] == ["later"]
+
+
+def test_what_is_written_together_is_there_as_a_whole_or_not_at_all(store_url: str) -> None:
+    done: list[str] = []
+    with Store(store_url) as store:
+        start(store)
+        with pytest.raises(ZeroDivisionError), store.together():  # noqa: PT012 - what is inside is the point
+            store.start_try("run1", "task", 1, job_id=None, at=NOW)
+            store.end_run("run1", RunState.SUCCESS, at=NOW)
+            store.database.afterwards(lambda: done.append("never"))
+            raise ZeroDivisionError
+        assert store.tries("run1") == []
+        run = store.run("run1")
+        assert run is not None
+        assert run["state"] == "running"
+        with store.together():
+            with store.together():
+                store.end_run("run1", RunState.SUCCESS, at=NOW)
+                store.database.afterwards(lambda: done.append("then"))
+            assert done == []
+        assert done == ["then"]
+
+
+def test_a_try_number_is_never_used_twice(store_url: str) -> None:
+    with Store(store_url) as store:
+        start(store)
+        store.start_try("run1", "task", 1, job_id=None, at=NOW)
+        with pytest.raises(StoreError, match=r"UNIQUE constraint|duplicate key") as raised:
+            store.start_try("run1", "task", 1, job_id=None, at=NOW)
+        assert "\n" not in str(raised.value)
+
+
+def test_any_thread_may_read_while_one_writes(store_url: str) -> None:
+    with Store(store_url) as store, ThreadPoolExecutor(4) as threads, store.together():
+        start(store)
+        assert list(threads.map(lambda _: store.run("run1"), range(8))) == [None] * 8
+
+
+def test_two_processes_may_write(store_url: str) -> None:
+    with Store(store_url) as one, Store(store_url) as other:
         for number in range(20):
             start(one, f"a{number}")
             start(other, f"b{number}")
         assert one.run("b19") is not None
 
 
-def test_processes_that_start_together_on_a_new_project_all_find_a_good_database(tmp_path: Path) -> None:
-    program = f"from pydag_gcp.store import Store; Store({url(tmp_path)!r}).run('x')"
-    command = [sys.executable, "-c", program]
-    with ExitStack() as stack:
-        started = [
-            stack.enter_context(reaped(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))) for _ in range(8)
-        ]
-        assert [(process.communicate()[1], process.returncode) for process in started] == [("", 0)] * 8
-
-
-def test_a_database_whose_making_was_cut_off_is_made(tmp_path: Path) -> None:
-    # Given a process that was killed while it made the tables: SQLite takes back what was not committed
+def test_a_row_survives_a_kill_right_after_the_call(store_url: str) -> None:
+    # Given a process that is killed the moment after it said "about to submit"
     program = (
-        "import os, signal, sqlalchemy as sa\n"
-        "import pydag_gcp.store as s\n"
-        "sa.event.listen(s.runs, 'after_create', lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))\n"
-        f"s.Store({url(tmp_path)!r})"
+        "import os, signal, sys; sys.path.insert(0, 'tests')\n"
+        "from test_store import *\n"
+        f"store = Store({store_url!r}); start(store)\n"
+        "store.start_try('run1', 'task', 1, job_id='pydag-1', at=NOW)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -9
-    with Store(url(tmp_path)) as store:
-        start(store)
+    environ = {**os.environ, "PYTHONPATH": "."}
+    done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[1], env=environ, check=False)
+    assert done.returncode == -9
+    # Then the row is there
+    with Store(store_url) as store:
+        assert [row["job_id"] for row in store.tries("run1")] == ["pydag-1"]
 
 
-def test_what_is_written_together_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
-    with Store(url(tmp_path)) as store:
-        start(store)
-        with pytest.raises(ZeroDivisionError), store.together():  # noqa: PT012 - what is inside is the point
-            store.start_try("run1", "task", 1, job_id=None, at=NOW)
-            store.end_run("run1", RunState.SUCCESS, at=NOW)
-            raise ZeroDivisionError
-        assert store.tries("run1") == []
-        run = store.run("run1")
-        assert run is not None
-        assert run["state"] == "running"
+# SQLite --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_try_number_is_never_used_twice(tmp_path: Path) -> None:
-    with Store(url(tmp_path)) as store:
-        start(store)
-        store.start_try("run1", "task", 1, job_id=None, at=NOW)
-        with pytest.raises(StoreError, match="UNIQUE constraint"):
-            store.start_try("run1", "task", 1, job_id=None, at=NOW)
-
-
-@pytest.mark.parametrize(
-    ("version", "hint"), [(SCHEMA_VERSION + 1, "upgrade pydag-gcp"), (0, "set PYDAG_STORE to a new file")]
-)
-def test_another_schema_is_refused_and_left_alone(tmp_path: Path, version: int, hint: str) -> None:
-    with Store(url(tmp_path)):
-        pass
-    file = tmp_path / "nested" / "pydag.db"
-    with sqlite3.connect(file) as connection:
-        connection.execute("UPDATE schema_version SET version = ?", [version])
-    connection.close()
-    with pytest.raises(StoreError, match=f"has schema version {version}, .*; {hint}"):
-        Store(url(tmp_path))
+def test_writes_are_durable_and_readers_do_not_block(tmp_path: Path) -> None:
+    with Store(url(tmp_path)) as store, store.database._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
@@ -146,9 +220,3 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None
     (tmp_path / "nested").write_text("a file where the folder should be")
     with pytest.raises(StoreError, match=r"metadata database .*pydag.db: File exists; set PYDAG_HOME elsewhere"):
         Store(url(tmp_path))
-
-
-@pytest.mark.parametrize("wrong", ["nonsense", "postgresql://host/db", "oracle://x"])
-def test_an_url_of_another_kind_is_refused(wrong: str) -> None:
-    with pytest.raises(SettingsError, match=r"write PYDAG_STORE like sqlite:////folder/pydag\.db"):
-        Store(wrong)

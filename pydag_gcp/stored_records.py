@@ -1,0 +1,116 @@
+"""Records in the metadata database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from pydag_gcp.database import Database
+from pydag_gcp.record import Record
+from pydag_gcp.tables import records
+
+#: So many tasks are asked for in one query: databases allow only so many values in one.
+_AT_ONCE = 500
+
+_T = TypeVar("_T")
+
+_OF_TASKS = (
+    (records.c.dag_id == sa.bindparam("of_dag"))
+    & (records.c.target == sa.bindparam("of_target"))
+    & records.c.task_id.in_(sa.bindparam("tasks", expanding=True))
+)
+_KEY = sa.tuple_(records.c.task_id, records.c.fingerprint, records.c.date)
+_MATCHING = sa.select(records.c.record).where(_OF_TASKS, _KEY.in_(sa.bindparam("keys", expanding=True)))
+_RANKED = (
+    sa.select(
+        records.c.record,
+        sa.func.row_number().over(partition_by=records.c.task_id, order_by=records.c.at.desc()).label("place"),
+    )
+    .where(_OF_TASKS)
+    .subquery()
+)
+_NEWEST = sa.select(_RANKED.c.record).where(_RANKED.c.place == 1)
+
+
+class StoredRecords:
+    """The records of a metadata database; see :class:`pydag_gcp.record.Records`."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        insert = database.insert(records)
+        new = {column.name: column for column in insert.excluded if not column.primary_key}
+        self._put = insert.on_conflict_do_update(index_elements=records.primary_key, set_=new)
+
+    def matching(self, dag_id: str, target: str, wanted: Mapping[str, tuple[str, str]]) -> dict[str, Record]:
+        """See :class:`pydag_gcp.record.Records`."""
+        keys = [(task_id, fingerprint, date) for task_id, (fingerprint, date) in wanted.items()]
+        return self._by_task(
+            _MATCHING,
+            dag_id,
+            target,
+            ({"tasks": [task_id for task_id, *_ in some], "keys": some} for some in _few(keys)),
+        )
+
+    def newest(self, dag_id: str, target: str, task_ids: Collection[str]) -> dict[str, Record]:
+        """See :class:`pydag_gcp.record.Records`."""
+        return self._by_task(_NEWEST, dag_id, target, ({"tasks": some} for some in _few(list(task_ids))))
+
+    def put(self, records: Iterable[Record]) -> None:
+        """See :class:`pydag_gcp.record.Records`."""
+        rows = [_row(record) for record in records]
+        if rows:
+            self.database.write(self._put, rows)
+
+    def all(self, *, dag_id: str | None = None, target: str | None = None) -> list[Record]:
+        """See :class:`pydag_gcp.record.Records`."""
+        query = sa.select(records.c.record).where(*_among(dag_id=dag_id, target=target))
+        return [_record(row) for row in self.database.read(query.order_by(records.c.at.desc(), records.c.task_id))]
+
+    def clear(
+        self,
+        *,
+        dag_id: str | None = None,
+        target: str | None = None,
+        task_id: str | None = None,
+        appended: bool = False,
+    ) -> int:
+        """See :class:`pydag_gcp.record.Records`."""
+        which = _among(dag_id=dag_id, target=target, task_id=task_id)
+        kept = () if appended else (records.c.accumulating.is_(sa.false()),)
+        return self.database.write(records.delete().where(*which, *kept))
+
+    def _by_task(
+        self, query: sa.Select[Any], dag_id: str, target: str, values: Iterable[Mapping[str, Any]]
+    ) -> dict[str, Record]:
+        of_dag = {"of_dag": dag_id, "of_target": target}
+        found = (_record(row) for some in values for row in self.database.read(query, {**of_dag, **some}))
+        return {record.task_id: record for record in found}
+
+
+def _among(**columns: str | None) -> list[sa.ColumnElement[bool]]:
+    return [records.c[name] == value for name, value in columns.items() if value is not None]
+
+
+def _row(record: Record) -> dict[str, Any]:
+    return {
+        "dag_id": record.dag_id,
+        "target": record.target,
+        "task_id": record.task_id,
+        "fingerprint": record.fingerprint,
+        "date": record.date,
+        "at": record.at.isoformat(),
+        "accumulating": record.accumulating,
+        "record": json.dumps(record.to_json()),
+    }
+
+
+def _record(row: Mapping[str, Any]) -> Record:
+    return Record.from_json(json.loads(row["record"]))
+
+
+def _few(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(values), _AT_ONCE):
+        yield values[start : start + _AT_ONCE]
