@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
 
+from pydag_gcp.fingerprint import fields_of
 from pydag_gcp.gcp import ONCE
 from pydag_gcp.identity import request_label
 from pydag_gcp.operator import Context, Done, Failed, Json, RemoteOperator, Running, Status
@@ -80,7 +81,7 @@ class BigQueryJob(RemoteOperator):
         request = merged(self.configuration(ctx), self.config)
         extra = request.pop("labels", {})
         label = request_label(request)
-        sent = {**request, "labels": {**extra, **self.labels, **ctx.labels, REQUEST_LABEL: label}}
+        sent = {**self._capped(ctx, request), "labels": {**extra, **self.labels, **ctx.labels, REQUEST_LABEL: label}}
         handle = {"project": ctx.target.project, "location": ctx.target.location, "job_id": job_id}
         submit_once(
             self._title(job_id),
@@ -89,6 +90,16 @@ class BigQueryJob(RemoteOperator):
             fetch=lambda: _get(ctx, handle),
         )
         return handle
+
+    def identity(self, ctx: Context) -> Mapping[str, Json]:
+        """The fields; of ``config`` only what is about the job itself."""
+        parts = fields_of(self, ctx, leave_out=("config",))
+        config = {name: value for name, value in self.config.get(self.kind, {}).items() if name != "maximumBytesBilled"}
+        return {**parts, "field config": config} if config else parts
+
+    def _capped(self, ctx: Context, request: dict[str, Json]) -> dict[str, Json]:
+        """The request with what the run has left to spend laid over it; a job that was sent before still matches it."""
+        return request
 
     def poll(self, ctx: Context, handle: Mapping[str, Json]) -> Status:
         """See :meth:`~pydag_gcp.operator.RemoteOperator.poll`."""

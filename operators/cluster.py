@@ -94,6 +94,11 @@ class DataprocCreateCluster(RemoteOperator):
         """The cluster."""
         return frozenset({self.cluster})
 
+    def fulfilled(self, ctx: Context) -> bool:
+        """Whether a cluster of the same specification is there and takes jobs."""
+        there = find_cluster(ctx, self.cluster)
+        return there is not None and state_of(there) in _USABLE and there.labels.get(SPEC_LABEL) == self._spec
+
     def submit(self, ctx: Context, job_id: str) -> dict[str, Json]:
         """See :meth:`~pydag_gcp.operator.RemoteOperator.submit`.
 

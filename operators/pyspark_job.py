@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, PrivateAttr, field_validator
 
 from pydag_gcp.errors import DefinitionError, TaskError
+from pydag_gcp.fingerprint import fields_of
 from pydag_gcp.gcp import ONCE
 from pydag_gcp.identity import request_label
 from pydag_gcp.operator import Context, Done, Failed, Json, RemoteOperator, Running, Status
@@ -29,7 +31,8 @@ _STAGED = ("py_files", "jars", "files")
 # What Dataproc says when not the job but its own agent on the cluster failed:
 # https://cloud.google.com/dataproc/docs/support/troubleshoot-job-errors
 _AGENT_FAILED = re.compile(
-    r"task not found|task was not acquired|agent (?:\w+ )*(?:failed|lost|unhealthy|stale)", re.IGNORECASE
+    r"task not found|task was not acquired|no agent on master|agent (?:\w+ )*(?:failed|lost|unhealthy|stale)",
+    re.IGNORECASE,
 )
 
 
@@ -115,6 +118,18 @@ class DataprocPySparkJob(RemoteOperator):
     def atomic(self, ctx: Context) -> bool:
         """No: nobody can tell what a job did before it failed."""
         return False
+
+    def identity(self, ctx: Context) -> Mapping[str, Json]:
+        """The fields, and what the files on this machine hold; files in buckets are read."""
+        parts = fields_of(self, ctx, leave_out=("main", *_STAGED, "config"))
+        for field in ("main", *_STAGED):
+            names = self._names(field)
+            if names:
+                parts[f"field {field}"] = [name if is_remote(name) else Path(name).name for name in names]
+            for name in (name for name in names if not is_remote(name)):
+                parts.setdefault(f"file {Path(name).name}", []).append(self._file(ctx, name, field).digest)
+        config = {name: value for name, value in self.config.items() if name != "labels"}
+        return {**parts, "field config": config} if config else parts
 
     def submit(self, ctx: Context, job_id: str) -> dict[str, Json]:
         """See :meth:`~pydag_gcp.operator.RemoteOperator.submit`.

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
+from pydag_gcp.canonical import Unhashable
 from pydag_gcp.errors import DefinitionError, TaskError
+from pydag_gcp.estimate import Estimate
 from pydag_gcp.gcp import ONCE
 from pydag_gcp.operator import Context, Json
 from pydag_gcp.operators.bigquery_job import BigQueryJob
 from pydag_gcp.operators.bound import query_parameters
 from pydag_gcp.operators.declared import Declared, qualified
+from pydag_gcp.operators.submission import merged, refusals
 from pydag_gcp.operators.table_layout import (
     Clustering,
     CreateDisposition,
@@ -193,6 +198,67 @@ class BigQueryQuery(BigQueryJob):
         """Whether it is one statement that takes effect wholly or not at all; no, if it was not read yet."""
         analysis = self._known(ctx)
         return analysis is not None and analysis.single_atomic
+
+    def shapes(self, ctx: Context) -> frozenset[Resource]:
+        """The tables and datasets that the SQL only makes, or makes sure of."""
+        analysis = self._known(ctx)
+        return frozenset() if analysis is None else analysis.shapes
+
+    def deterministic(self, ctx: Context) -> bool:
+        """Whether no clock, chance or session decides the result; of SQL that cannot be analysed, ``cache`` says it."""
+        analysis = self._known(ctx)
+        return bool(self.cache) if analysis is None or analysis.reads is None else analysis.deterministic
+
+    def identity(self, ctx: Context) -> Mapping[str, Json]:
+        """The SQL as it was written, its parameters, and what both come to in this run.
+
+        Raises:
+            Unhashable: Its file lies in a bucket and was not read yet.
+        """
+        template = self._seen(ctx)
+        if template is None:
+            raise Unhashable(f"{self.sql} was not read yet")
+        query, parts = self.filled(ctx, template), dict(super().identity(ctx))
+        for field in ("sql", "params", "maximum_bytes_billed"):
+            parts.pop(f"field {field}", None)
+        parts |= {f"parameter {name}": self._named(value, ctx) for name, value in self.params.items()}
+        text = "\n".join(template.text.splitlines())
+        rendered = {"rendered SQL": query.sql, "rendered parameters": self._parameters(query)}
+        return {**parts, self._sql_part(ctx, template): text, **rendered, **self._project_part(ctx)}
+
+    def _sql_part(self, ctx: Context, template: Template) -> str:
+        """Name the SQL as the author does: its file, from the project's folder."""
+        file = template.file
+        if isinstance(file, Path) and file.is_relative_to(ctx.project_folder):
+            return f"SQL {file.relative_to(ctx.project_folder).as_posix()}"
+        return f"SQL {self.sql}" if self._is_file else "SQL"
+
+    def _project_part(self, ctx: Context) -> dict[str, Json]:
+        """The run's project, unless every table that the SQL names lies in another."""
+        touched = (self.reads(ctx), self.writes(ctx))
+        tables = [part for found in touched for part in found or () if isinstance(part, Table)]
+        known = None not in touched and all(table.project != ctx.target.project for table in tables)
+        return {} if known else {"project": ctx.target.project}
+
+    def _named(self, value: Any, ctx: Context) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [self._named(part, ctx) for part in value]
+        return value.qualified(ctx.target.project, self.dataset).table if isinstance(value, Table) else value
+
+    def estimate(self, ctx: Context) -> Estimate:
+        """The bytes that a dry run says: https://cloud.google.com/bigquery/docs/best-practices-costs#perform-dry-run."""
+        request = merged(self.configuration(ctx), self.config)
+        request["query"].pop("maximumBytesBilled", None)
+        with refusals(f"the dry run of task {self.task_id!r} was refused"):
+            job = self._insert(ctx, {**request, "dryRun": True}, f"pydag-dry-{uuid.uuid4().hex}")
+        return Estimate(bytes=int(job.total_bytes_processed or 0))
+
+    def _capped(self, ctx: Context, request: dict[str, Json]) -> dict[str, Json]:
+        if ctx.max_bytes is None:
+            return request
+        own = request["query"].get("maximumBytesBilled")
+        cap = ctx.max_bytes if own is None else min(ctx.max_bytes, int(own))
+        return merged(request, {"query": {"maximumBytesBilled": str(cap)}})
 
     def configuration(self, ctx: Context) -> dict[str, Json]:
         """https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#JobConfigurationQuery."""

@@ -23,12 +23,14 @@ class StatementInfo:
         writes: Fully qualified tables, ``dataset.*`` for a whole dataset, and objects; None if not known. A table is
             ``shared`` only where the statement does no more than append to it.
         replaces: Nothing is left of what its tables held before.
+        shapes: It makes its tables, or makes sure of them, without touching a row.
     """
 
     kind: str
     reads: frozenset[Resource] | None
     writes: frozenset[Resource] | None
     replaces: bool = False
+    shapes: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ class Analysis:
         writes: The same of what is written.
         replaces: What of its writes it replaces as a whole.
         views: The views and external tables it makes, and what each of them reads, as far as that is known.
+        shapes: What of its writes no statement touches a row of.
         single_atomic: It is one statement that takes effect wholly or not at all.
         deterministic: The same data gives the same result: no clock, chance, session or unknown function in it.
     """
@@ -52,6 +55,7 @@ class Analysis:
     deterministic: bool
     replaces: frozenset[Resource] = frozenset()
     views: Mapping[Table, frozenset[Resource]] = field(default_factory=dict)
+    shapes: frozenset[Resource] = frozenset()
 
 
 def analyse(query: Query, *, project: str, dataset: str | None) -> Analysis:

@@ -20,6 +20,10 @@ def _no_output(task_id: str) -> Any:
     raise TaskError(f"the output of task {task_id!r} is known only in a run")
 
 
+def _not_yet(_task_id: str) -> bool:
+    return False
+
+
 def _no_secret(reference: str) -> str:
     raise TaskError(f"secret {reference!r} is looked up only in a run")
 
@@ -51,8 +55,12 @@ class Context:
     downstream: tuple[str, ...] = ()
     #: Answers :meth:`output_of`.
     outputs: Callable[[str], Any] = field(default=_no_output, repr=False)
+    #: Answers :meth:`succeeded`.
+    successes: Callable[[str], bool] = field(default=_not_yet, repr=False)
     #: Answers :meth:`secret`.
     secrets: Callable[[str], str] = field(default=_no_secret, repr=False)
+    #: What is left for queries of the run to read, in bytes; None: as much as they want.
+    max_bytes: int | None = None
 
     @property
     def target(self) -> Target:
@@ -94,6 +102,10 @@ class Context:
             TaskError: There is no run yet.
         """
         return self.outputs(task_id)
+
+    def succeeded(self, task_id: str) -> bool:
+        """Tell whether a task upstream has done what it should, in this run or in an earlier one."""
+        return self.successes(task_id)
 
     def secret(self, reference: str) -> str:
         """Look up ``env:NAME`` or ``sm:NAME``; what it returns is masked in everything that is written.

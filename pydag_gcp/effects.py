@@ -29,6 +29,7 @@ class Effect:
         source_uris: Objects that it reads.
         target_uris: Objects that it writes.
         appends: It adds to its targets and leaves the rest as it is.
+        shapes: It makes its targets, or makes sure of them, without touching a row.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Effect:
     source_uris: Sequence[str] = ()
     target_uris: Sequence[str] = ()
     appends: bool = False
+    shapes: bool = False
 
 
 _SILENT: dict[type[exp.Expr], str] = {
@@ -116,6 +118,7 @@ def _create(tree: exp.Create) -> Effect:
         external = has(exp.ExternalProperty)
         name = "CREATE_EXTERNAL_TABLE" if external else name
         uris = _uris(properties, "uris") if external else ()
+        empty = name == "CREATE_TABLE" and tree.args.get("clone") is None
         return Effect(
             kind=name,
             targets=_tables(tree.this),
@@ -123,13 +126,14 @@ def _create(tree: exp.Create) -> Effect:
             replaces=replaces,
             reads_more=external and not uris,
             source_uris=uris,
-            appends=name == "CREATE_TABLE" and bool(tree.args.get("exists")),
+            appends=empty and bool(tree.args.get("exists")),
+            shapes=empty and not replaces,
         )
     if kind == "VIEW":
         name = "CREATE_MATERIALIZED_VIEW" if has(exp.MaterializedProperty) else "CREATE_VIEW"
         return Effect(kind=name, targets=_tables(tree.this), skip=tree.this, replaces=replaces)
     if kind == "SCHEMA":
-        return Effect(kind="CREATE_SCHEMA", targets=_tables(tree.this), skip=tree)
+        return Effect(kind="CREATE_SCHEMA", targets=_tables(tree.this), skip=tree, shapes=True)
     if kind == "FUNCTION" and has(exp.TemporaryProperty):
         return Effect(kind=TEMPORARY_FUNCTION, skip=tree.this, unsteady=has(exp.LanguageProperty))
     return Effect(kind=f"CREATE_{kind}", targets=None, skip=tree.this, replaces=replaces, unsteady=True)

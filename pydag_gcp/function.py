@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, TypedDict, Unpack, overload
+from typing import Annotated, Any, ClassVar, TypedDict, Unpack, overload
 
 from pydantic import Field, PlainSerializer, field_validator
 
@@ -104,6 +104,8 @@ class Function:
 class FunctionTask(Operator):
     """Call a Python function; what it returns, as JSON, is its output. Made by ``@task``."""
 
+    cached_by_default: ClassVar[bool] = False
+
     function: Annotated[Function, PlainSerializer(str)] = Field(description="The function")
     arguments: Param[dict[str, Any]] = Field(default={}, description="Its arguments, by name")
     declared_reads: tuple[Declared, ...] | None = Field(
@@ -132,6 +134,26 @@ class FunctionTask(Operator):
         """What the author declared."""
         return frozenset(self.declared_uses)
 
+    def identity(self, ctx: Context) -> Mapping[str, Json]:
+        """The function's code with all that it refers to of the project's, its arguments, and what it is told.
+
+        Raises:
+            Unhashable: A part of the code or an argument cannot be told from another, or cannot be seen.
+        """
+        from pydag_gcp.code_identity import identify
+        from pydag_gcp.fingerprint import Unhashable, fields_of
+
+        signature = self.function.signature
+        found = identify(signature.function, self.arguments, folder=ctx.project_folder)
+        parts = {**fields_of(self, ctx, leave_out=("function", "arguments")), **found.parts}
+        if not signature.takes_context:
+            return parts
+        if "output_of" in found.names:
+            raise Unhashable(f"{signature.name}() looks up outputs with context.output_of(); pass them as arguments")
+        interval = (ctx.data_interval_start, ctx.data_interval_end)
+        told = {"logical date": ctx.logical_date, "data interval": interval, "project": ctx.target.project}
+        return {**parts, **told, **{f"run parameter {name}": value for name, value in ctx.params.items()}}
+
     def execute(self, ctx: Context) -> Json:
         """Call the function."""
         return self.function.signature.call(self.arguments, ctx)
@@ -139,6 +161,10 @@ class FunctionTask(Operator):
 
 class BranchTask(FunctionTask):
     """Call a Python function that picks which of the tasks directly downstream run. Made by ``@task.branch``."""
+
+    def identity(self, ctx: Context) -> Mapping[str, Json]:
+        """That of any function, and what it may pick from."""
+        return {**super().identity(ctx), "choices": sorted(ctx.downstream)}
 
     def execute(self, ctx: Context) -> Json:
         """Call the function; return the ids that it picked.

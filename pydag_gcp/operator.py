@@ -27,16 +27,17 @@ from pydantic import (
     field_validator,
 )
 
+from pydag_gcp.construction import refuse
 from pydag_gcp.context import Context
 from pydag_gcp.duration import SPAN, Duration
 from pydag_gcp.errors import DefinitionError, TaskError
+from pydag_gcp.estimate import Estimate
 from pydag_gcp.identity import ID, ID_IN_WORDS
 from pydag_gcp.model import complaint, dotted, names
-from pydag_gcp.output import Output, hides_output, with_outputs
+from pydag_gcp.output import Output, with_outputs
 from pydag_gcp.resources import Resource, Table, as_rendered
 from pydag_gcp.retry import Retry
 from pydag_gcp.runtime_value import RuntimeValue, find, is_open, let_through, replaced, written
-from pydag_gcp.secret import Secret
 from pydag_gcp.source import Source, calling_line, defined_at
 from pydag_gcp.states import TriggerRule
 from pydag_gcp.status import Done, Failed, Running, Status
@@ -119,6 +120,8 @@ class Operator(BaseModel):
     revision: ClassVar[int] = 1
     #: Whether others may see what stands in its fields, so that a secret must not.
     shows_secrets: ClassVar[bool] = False
+    #: Whether an earlier result is reused although the task's ``cache`` does not say so.
+    cached_by_default: ClassVar[bool] = True
 
     task_id: str = Field(
         pattern=f"^{ID}$",
@@ -144,7 +147,7 @@ class Operator(BaseModel):
         task = fields["task_id"] if isinstance(fields.get("task_id"), str) else None
         given = {name: with_outputs(value, Operator) if name in params else value for name, value in fields.items()}
         values = {name: tuple(find(value)) for name, value in given.items()}
-        self._refuse(fields, values, source.place(task=task))
+        refuse(type(self), fields, values, where=source.place(task=task), base=Operator, dag=current_dag.get())
         try:
             super().__init__(**given)
         except ValidationError as error:
@@ -156,35 +159,6 @@ class Operator(BaseModel):
         dag = current_dag.get()
         if dag is not None:
             dag.add(self)
-
-    def _refuse(self, fields: Mapping[str, Any], values: Mapping[str, Sequence[RuntimeValue]], where: str) -> None:
-        """Refuse what no single field's check can see."""
-        params = self.param_fields()
-        for name in [name for name, found in values.items() if found and name not in params]:
-            hint = f"they may stand in {', '.join(sorted(params))}" if params else f"{type(self).__name__} takes none"
-            what = f"an output or a secret cannot stand here, got {values[name][0]!r}"
-            raise DefinitionError(what, where=f"{where}: field {name!r}", hint=hint, loc=(name,))
-        for name in [name for name in params if hides_output(fields.get(name), Operator)]:
-            what = "outputs and secrets are not found in a key of a dict, in an object or in an iterator"
-            hint = "write a list or the values of a dict, or give an argument of its own"
-            raise DefinitionError(what, where=f"{where}: field {name!r}", hint=hint, loc=(name,))
-        for name, found in values.items() if self.shows_secrets else ():
-            if any(isinstance(value, Secret) for value in found):
-                what = "a secret cannot stand here, as whoever may see the job would see it"
-                hint = "use it in a @task, or pass its name and let the job look it up"
-                raise DefinitionError(what, where=f"{where}: field {name!r}", hint=hint, loc=(name,))
-        self._refuse_teardown(fields, where)
-
-    def _refuse_teardown(self, fields: Mapping[str, Any], where: str) -> None:
-        setups, dag = fields.get("teardown_of"), current_dag.get()
-        for setup in setups if isinstance(setups, (list, tuple)) else [setups]:
-            if dag is not None and isinstance(setup, Operator) and setup.__dict__.get("_dag") is not dag:
-                what = f"cannot clean up after {setup.task_id!r}, which is not in this DAG"
-                raise DefinitionError(what, where=f"{where}: field 'teardown_of'", loc=("teardown_of",))
-        if setups and "trigger_rule" in fields:
-            what = "a teardown has no trigger rule: it starts when all its upstreams have ended"
-            there = f"{where}: field 'trigger_rule'"
-            raise DefinitionError(what, where=there, hint="leave it out", loc=("trigger_rule",))
 
     @field_validator("*", mode="wrap")
     @classmethod
@@ -257,9 +231,16 @@ class Operator(BaseModel):
         """
         if not self.runtime_values:
             return self
-        known = {value: value.resolve(ctx) for value in self.runtime_values}
+        return self.substituted({value: value.resolve(ctx) for value in self.runtime_values})
+
+    def substituted(self, known: Mapping[RuntimeValue, Any]) -> Self:
+        """Return a copy, in no DAG, with these values in the places of runtime values, and all fields checked again.
+
+        Raises:
+            TaskError: A value does not fit the field.
+        """
         try:
-            copy = self._copy(lambda _, value: replaced(value, known.__getitem__))
+            copy = self._copy(lambda _, value: replaced(value, lambda part: known.get(part, part)))
         except DefinitionError as error:
             nothing = ", ".join(repr(value.upstream) for value in known if value.upstream and known[value] is None)
             hint = f"nothing came of {nothing}" if nothing and not error.hint else error.hint
@@ -319,6 +300,44 @@ class Operator(BaseModel):
     def atomic(self, ctx: Context) -> bool:
         """Tell whether a failed try is known to have had no effect, so that trying again is safe."""
         return True
+
+    def identity(self, ctx: Context) -> Mapping[str, Json]:
+        """Name what makes the task the one it is: two of the same identity do the same to the same data.
+
+        Called on the rendered task; asks nobody. Values may be whatever :mod:`pydag_gcp.canonical` writes.
+
+        Raises:
+            Unhashable: A part of it cannot be told from another.
+        """
+        from pydag_gcp.fingerprint import fields_of
+
+        return fields_of(self, ctx)
+
+    def shapes(self, ctx: Context) -> frozenset[Resource]:
+        """Name what of its writes the task only makes, or makes sure of, without touching a row."""
+        return frozenset()
+
+    def deterministic(self, ctx: Context) -> bool:
+        """Tell whether the same data gives the same result: no clock, chance or session decides it."""
+        return True
+
+    def fulfilled(self, ctx: Context) -> bool:
+        """Ask the cloud whether the service that the task starts is there already, as the task would make it.
+
+        Raises:
+            TaskError: The cloud refused to say.
+            google.api_core.exceptions.GoogleAPICallError: A transient one.
+        """
+        return False
+
+    def estimate(self, ctx: Context) -> Estimate | None:
+        """Ask the cloud what the task would be billed for; None where nothing is billed by bytes.
+
+        Raises:
+            TaskError: It cannot be told now; says why.
+            google.api_core.exceptions.GoogleAPICallError: A transient one.
+        """
+        return None
 
     @abstractmethod
     def execute(self, ctx: Context) -> Json:

@@ -24,6 +24,7 @@ from pydag_gcp.patterns import meet
 
 if TYPE_CHECKING:
     from pydag_gcp.gcp import Clients
+    from pydag_gcp.views import Seen
 
 
 class Unversioned(enum.Enum):
@@ -101,13 +102,32 @@ class Resource(BaseModel):
     def overlaps(self, other: Resource) -> bool:
         """Tell whether touching one may touch the other. Where that is not known, it may."""
 
-    @abstractmethod
     def version(self, clients: Clients) -> Version:
         """Ask the cloud for what changes when the data does; MISSING and UNKNOWN are no versions.
 
         Raises:
             google.api_core.exceptions.GoogleAPICallError: The service refused to say.
         """
+        from pydag_gcp.views import settled
+
+        whole = self.whole(clients.target.project)
+        return settled({whole}, lambda wave: {resource: resource.look(clients) for resource in wave})[whole]
+
+    @abstractmethod
+    def look(self, clients: Clients) -> Seen:
+        """Ask the cloud for the version of a :meth:`whole` resource, or for the view that it is. Makes each call once.
+
+        Raises:
+            google.api_core.exceptions.GoogleAPICallError: The service refused to say.
+        """
+
+    def whole(self, project: str) -> Resource:
+        """The resource whose version stands for this one's.
+
+        Args:
+            project: Of names that have none.
+        """
+        return self
 
 
 def _may_stand_in_a_table(char: str) -> bool:
@@ -200,27 +220,19 @@ class Table(Resource):
         shorter, longer = sorted((self.partition, other.partition), key=len)
         return longer.startswith(shorter) and all(map(_TIME.fullmatch, (shorter, longer)))
 
-    def version(self, clients: Clients) -> Version:
-        """Creation time, last-modified time and row count; UNKNOWN for wildcards, views and streaming buffers.
+    def whole(self, project: str) -> Table:
+        """The whole table, in full.
 
-        https://cloud.google.com/bigquery/docs/reference/rest/v2/tables#Table
+        tables.get documents no answer about a single partition, and a query about them
+        (https://cloud.google.com/bigquery/docs/managing-partitioned-tables#get_partition_metadata) is billed.
         """
-        from google.api_core.exceptions import NotFound
+        return Table(self.qualified(project).table.partition("$")[0])
 
-        from pydag_gcp.gcp import ONCE
+    def look(self, clients: Clients) -> Seen:
+        """See :func:`pydag_gcp.views.look`."""
+        from pydag_gcp.views import look
 
-        if "*" in self.name:
-            return UNKNOWN
-        whole = self.qualified(clients.target.project)
-        try:
-            found = clients.bigquery().get_table(whole.table.partition("$")[0], **ONCE)
-        except NotFound:
-            return MISSING
-        if found.table_type != "TABLE" or found.streaming_buffer is not None:
-            return UNKNOWN
-        created = found.created.timestamp() if found.created else 0.0
-        modified = found.modified.timestamp() if found.modified else 0.0
-        return f"{created:.3f}/{modified:.3f}/{found.num_rows}"
+        return look(self, clients.bigquery())
 
     def __str__(self) -> str:
         return self.table
@@ -289,22 +301,25 @@ class GCSObject(Resource):
             return meet(self.pattern, other.pattern)
         return self.name == other.name
 
-    def version(self, clients: Clients) -> Version:
+    def look(self, clients: Clients) -> Version:
         """The object's generation; for a prefix or glob a hash of sorted (name, generation).
 
         https://cloud.google.com/storage/docs/metadata#generation-number
         """
         from google.api_core.exceptions import NotFound
 
+        from pydag_gcp.gcp import ONCE
+
         bucket = clients.storage().bucket(self.bucket)
         try:
             if not self.many:
-                blob = bucket.get_blob(self.name, timeout=60)
+                blob = bucket.get_blob(self.name, **ONCE)
                 return MISSING if blob is None else str(blob.generation)
             blobs = bucket.list_blobs(
                 prefix=self.fixed,
                 match_glob=self.name if self.is_glob else None,
                 fields="items(name,generation),nextPageToken",
+                **ONCE,
             )
             found = sorted(f"{blob.name}\0{blob.generation}" for blob in blobs)
         except NotFound:
@@ -343,7 +358,7 @@ class Cluster(Resource):
         """See :meth:`Resource.overlaps`."""
         return isinstance(other, Cluster) and (self.name, self.region) == (other.name, other.region)
 
-    def version(self, clients: Clients) -> Version:
+    def look(self, clients: Clients) -> Version:
         """The cluster's uuid, which a new cluster of the same name does not share."""
         from google.api_core.exceptions import NotFound
 
@@ -359,9 +374,26 @@ class Cluster(Resource):
         return f"{self.region}/{self.name}"
 
 
+def resource_key(resource: Resource) -> str:
+    """Name a resource as records do: ``table project.dataset.table``, ``object gs://bucket/name``."""
+    kind = {Table: "table", GCSObject: "object", Cluster: "cluster"}.get(type(resource), type(resource).__name__)
+    return f"{kind} {resource}"
+
+
 def normalised(resources: frozenset[Resource], project: str, dataset: str | None = None) -> frozenset[Resource]:
     """Fill the defaults into every table of a set."""
     return frozenset(r.qualified(project, dataset) if isinstance(r, Table) else r for r in resources)
 
 
-__all__ = ["MISSING", "UNKNOWN", "Cluster", "GCSObject", "Resource", "Table", "Unversioned", "normalised"]
+__all__ = [
+    "MISSING",
+    "UNKNOWN",
+    "Cluster",
+    "GCSObject",
+    "Resource",
+    "Table",
+    "Unversioned",
+    "Version",
+    "normalised",
+    "resource_key",
+]

@@ -84,6 +84,11 @@ class Signature:
             self._adapters[name] = _adapter(self._types[name])
         return self._adapters[name]
 
+    @property
+    def takes_context(self) -> bool:
+        """Whether the function is told of its run."""
+        return bool(self._contexts)
+
     @cached_property
     def _contexts(self) -> frozenset[str]:
         """The parameters that get the context."""

@@ -101,7 +101,16 @@ def examine(query: Query, *, project: str, dataset: str | None) -> Analysis:
         deterministic=script.steady,
         replaces=frozenset().union(*(info.writes or () for info in infos if info.replaces)),
         views=_views(infos),
+        shapes=_shapes(infos),
     )
+
+
+def _shapes(infos: Sequence[StatementInfo]) -> frozenset[Resource]:
+    filled: frozenset[Resource] = frozenset().union(*(info.writes or () for info in infos if not info.shapes))
+    made: frozenset[Resource] = frozenset().union(*(info.writes or () for info in infos if info.shapes))
+    datasets = frozenset(part for part in made - filled if isinstance(part, Table) and part.name == "*")
+    tables = frozenset(part for part in made - datasets if not any(map(part.overlaps, filled)))
+    return datasets | tables
 
 
 def _views(infos: Sequence[StatementInfo]) -> dict[Table, frozenset[Resource]]:
@@ -223,7 +232,9 @@ class _Script:
         if effect.targets is not None:
             writes = self._named(self._lasting(effect.targets), effect.target_uris)
             writes = writes if effect.appends else _exclusive(writes)
-        return StatementInfo(kind=effect.kind, reads=reads, writes=writes, replaces=effect.replaces)
+        return StatementInfo(
+            kind=effect.kind, reads=reads, writes=writes, replaces=effect.replaces, shapes=effect.shapes
+        )
 
     def _remember(self, tree: exp.Expr, effect: Effect) -> None:
         if (isinstance(tree, exp.Create) and tree.find(exp.TemporaryProperty)) or tree.args.get("temp"):

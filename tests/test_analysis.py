@@ -423,3 +423,30 @@ def test_a_table_is_shared_only_by_those_who_append(sql: str, shared: bool | Non
 
     appended, changed = frozenset[Resource]({audit}), frozenset[Resource]({Table("proj.d.audit")})
     assert found.writes == (appended | changed if shared is None else appended if shared else changed)
+
+
+@pytest.mark.parametrize(
+    ("sql", "shapes"),
+    [
+        ("CREATE TABLE IF NOT EXISTS d.t (id INT64)", "d.t"),
+        ("CREATE TABLE d.t (id INT64)", "d.t"),
+        ("CREATE TABLE IF NOT EXISTS d.t LIKE d.u", "d.t"),
+        ("CREATE SCHEMA IF NOT EXISTS d", "d.*"),
+        ("CREATE OR REPLACE TABLE d.t (id INT64)", ""),
+        ("CREATE TABLE IF NOT EXISTS d.t AS SELECT 1 AS id", ""),
+        ("CREATE TABLE IF NOT EXISTS d.t CLONE d.u", ""),
+        ("CREATE TABLE d.t COPY d.u", ""),
+        ("CREATE VIEW d.t AS SELECT 1 AS id", ""),
+        ("ALTER TABLE d.t ADD COLUMN x INT64", ""),
+        ("CREATE TABLE IF NOT EXISTS d.t (id INT64); INSERT d.t VALUES (1)", ""),
+        ("CREATE TABLE IF NOT EXISTS d.t (id INT64); INSERT d.u VALUES (1)", "d.t"),
+        ("CREATE SCHEMA IF NOT EXISTS d; CREATE TABLE IF NOT EXISTS d.t (id INT64)", "d.* d.t"),
+        ("CREATE SCHEMA IF NOT EXISTS d; INSERT d.t VALUES (1)", "d.*"),
+        ("DROP SCHEMA d CASCADE; CREATE SCHEMA d; CREATE TABLE d.t (id INT64)", ""),
+    ],
+)
+def test_what_only_shapes_a_table_touches_no_row(sql: str, shapes: str) -> None:
+    """https://cloud.google.com/bigquery/docs/reference/standard-sql/data-definition-language#create_table_statement."""
+    assert analyse(Query(sql=sql), project="pr-1", dataset=None).shapes == {
+        Table(f"pr-1.{name}") for name in shapes.split()
+    }

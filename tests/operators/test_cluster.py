@@ -383,3 +383,18 @@ def test_it_uses_and_writes_its_cluster(ctx: Context) -> None:
 
     assert task.uses(ctx) == task.writes(ctx) == {Cluster("c")}
     assert task.reads(ctx) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("state", "there"),
+    [("RUNNING", True), ("UPDATING", True), ("CREATING", False), ("ERROR", False), ("STOPPED", False)],
+)
+def test_a_service_is_there_if_its_cluster_takes_jobs(
+    ctx: Context, dataproc: DataprocService, state: str, there: bool
+) -> None:
+    task = create()
+    assert not task.fulfilled(ctx)
+    dataproc.add_cluster("c", state, labels=ours(task, ctx, dataproc))
+    assert task.fulfilled(ctx) is there
+    assert not create(workers=5).fulfilled(ctx)
+    assert not dataproc.called("CreateCluster")

@@ -394,6 +394,8 @@ def test_of_long_output_the_end_is_taken(
         ("Task not found", True),
         ("Task was not acquired", True),
         ("Agent is unhealthy", True),
+        ("No agent on master node(s) found to be active", True),
+        ("Agent lost: the local cloud stopped while the job ran, and its Spark with it", True),
         ("Job failed with message [ValueError]", False),
     ],
 )

@@ -475,3 +475,26 @@ def test_a_limit_of_bytes_may_come_from_upstream(ctx: Context) -> None:
     assert sent(task.resolved(came_to(ctx, count=10)), ctx)["maximumBytesBilled"] == "10"
     with pytest.raises(TaskError, match="field 'maximum_bytes_billed': input should be greater than or equal to 1"):
         task.resolved(came_to(ctx, count=0))
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "expected"),
+    [
+        ("SELECT * FROM d.t", {}, True),
+        ("SELECT CURRENT_DATE()", {}, False),
+        ("SELECT CURRENT_DATE()", {"cache": True}, False),
+        ("CALL d.p()", {}, False),
+        ("CALL d.p()", {"cache": True, "reads": [], "writes": ["d.t"]}, True),
+        ("CALL d.p()", {"cache": False, "reads": [], "writes": ["d.t"]}, False),
+    ],
+)
+def test_chance_is_seen_in_the_sql_or_ruled_out_by_its_author(
+    ctx: Context, text: str, fields: dict[str, Any], expected: bool
+) -> None:
+    assert query(text, **fields).deterministic(ctx) is expected
+
+
+def test_a_query_knows_what_it_only_shapes(ctx: Context) -> None:
+    assert query("CREATE TABLE IF NOT EXISTS d.t (id INT64)").shapes(ctx) == {Table("acme-1.d.t")}
+    assert query("INSERT d.t VALUES (1)").shapes(ctx) == frozenset()
+    assert query("CALL d.p()").shapes(ctx) == frozenset()

@@ -157,7 +157,10 @@ def locks(statement: Statement, scope: Scope) -> tuple[frozenset[str], frozenset
 def _changed(statement: Statement, scope: Scope) -> TableName:
     """Return the table or view that a statement changes."""
     if statement.kind in _DML:
-        node: Any = statement.tree.expressions[0] if statement.kind == "TRUNCATE_TABLE" else statement.tree.this
+        tree = statement.tree
+        node: Any = tree.expressions[0] if statement.kind == "TRUNCATE_TABLE" else tree.this
+        if not node:  # DELETE without FROM
+            (node,) = tree.args["tables"]
         while not isinstance(node, exp.Table):  # INSERT INTO t (columns) wraps it
             node = node.this
         return scope.table(node.catalog or None, node.db or None, node.name)
