@@ -21,6 +21,7 @@ class Access:
         writes: None if not known.
         uses: Services it needs while it runs.
         replaces: What of its writes it replaces as a whole.
+        shapes: What of its writes it only makes, or makes sure of, without touching a row.
         views: The views it makes, and what each of them reads, as far as that is known.
     """
 
@@ -28,6 +29,7 @@ class Access:
     writes: frozenset[Resource] | None
     uses: frozenset[Resource] | None = frozenset()
     replaces: frozenset[Resource] = frozenset()
+    shapes: frozenset[Resource] = frozenset()
     views: Mapping[Table, frozenset[Resource]] = field(default_factory=dict)
 
     @property
@@ -47,6 +49,7 @@ def access_of(task: Operator, ctx: Context) -> Access:
         writes=_named(task.writes(ctx), ctx),
         uses=_named(task.uses(ctx), ctx),
         replaces=_named(task.replaces(ctx), ctx) or frozenset(),
+        shapes=_named(task.shapes(ctx), ctx) or frozenset(),
         views={
             view.qualified(ctx.target.project): _named(reads, ctx) or frozenset()
             for view, reads in task.views(ctx).items()

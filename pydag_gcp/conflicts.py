@@ -40,7 +40,7 @@ class Touch:
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self.key = _key(self.resource)
+        self.key = key_of(self.resource)
 
     def clashes(self, other: Touch) -> bool:
         """Tell whether it matters which of the two is first."""
@@ -108,7 +108,7 @@ def pairs(found: Sequence[Touch], apart: Callable[[int, int], bool]) -> set[Pair
         found: What :func:`touches` lists.
         apart: Whether two tasks never both run.
     """
-    index = _Index(touch.key for touch in found)
+    index = Index(touch.key for touch in found)
     written = {index.numbers[touch.key] for touch in found if touch.mode is not Mode.READ}
     contested = {number for own in written for number in index.related(own)}
     live: dict[int, dict[Mode, list[Touch]]] = {number: {} for number in contested}
@@ -149,8 +149,12 @@ class _Search:
         return covered
 
 
-class _Index:
-    """The keys of resources, sorted, so that those below a key follow it."""
+class Index:
+    """The keys of resources, sorted, so that those below a key follow it.
+
+    Args:
+        keys: See :func:`key_of`.
+    """
 
     def __init__(self, keys: Iterable[str]) -> None:
         self.keys = sorted(set(keys))
@@ -175,7 +179,13 @@ class _Index:
             above = self._parent[above]
 
 
-def _key(resource: Resource) -> str:
+def contains(one: Resource, other: Resource) -> bool:
+    """Tell whether all that the other stands for is a part of the one; where that is not known, it is not."""
+    return Touch(0, one, Mode.WRITE).covers(Touch(0, other, Mode.READ))
+
+
+def key_of(resource: Resource) -> str:
+    """Make a text such that of two resources that overlap, one's begins with the other's."""
     match resource:
         case Table():
             dataset, _, last = resource.table.rpartition(".")

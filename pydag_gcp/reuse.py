@@ -1,0 +1,216 @@
+"""Which tasks of a plan need not run: the decisions of :mod:`.decider`, with the cloud and the records behind them.
+
+:mod:`.lineage` says what binds the tasks, :mod:`.findings` what is known of each, :mod:`.observer` what they read and
+wrote. This is what the executor and ``pydag plan`` use of all that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pydag_gcp import decider, reasons
+from pydag_gcp.access import access_of
+from pydag_gcp.chains import Chain
+from pydag_gcp.decision import Decision, Verdict
+from pydag_gcp.equivalence import WRITERS, stored, writers
+from pydag_gcp.findings import Findings, may_be_cached
+from pydag_gcp.function import BranchTask
+from pydag_gcp.judgement import AtRunTime
+from pydag_gcp.lineage import Lineage
+from pydag_gcp.observer import Known, Observer, Versions
+from pydag_gcp.record import Record, Records
+from pydag_gcp.resources import Resource, Version, resource_key
+from pydag_gcp.retry import asking_again
+
+if TYPE_CHECKING:
+    from pydag_gcp.operator import Json
+    from pydag_gcp.planner import Plan
+
+__all__ = ["Known", "Reuse", "Versions"]
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Reuse:
+    """Decides, for one run, which tasks run and which are cached, and makes the records of those that ran.
+
+    One call at a time, from any thread; only :meth:`before` and :meth:`needs_observation` may come in between.
+
+    Args:
+        plan: What the run would do. What its tasks have in buckets has been read before the first call.
+        records: Of earlier runs.
+        versions: Of what tasks read and wrote.
+        cache: False: every task runs, save for members of accumulating chains that have nothing new to add.
+        clock: Tells the time.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        records: Records,
+        versions: Versions,
+        *,
+        cache: bool = True,
+        clock: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        #: What the author should know: ``table x was modified outside; its rows are left alone``.
+        self.warnings: list[str] = []
+        self._plan, self._records, self._versions = plan, records, versions
+        self._cache, self._clock = cache, clock
+        self._decisions: dict[str, Decision] = {}
+
+    def decide(self) -> dict[str, Decision]:
+        """Decide about all tasks. Asks nobody if every task is one that always runs.
+
+        Raises:
+            TargetUnreachable: The cloud is silent.
+            DefinitionError: A recorded result cannot be used, and its task cannot run again without adding rows twice.
+        """
+        if self._idle:
+            return {task_id: self._always(task_id) for task_id in self._plan.tasks}
+        facts = self._findings.beforehand()
+        versions = self._observer.see(self._lineage.order)
+        self._decisions = decider.decide(self._lineage, facts, versions, now=self._clock())
+        for task_id, decision in self._decisions.items():
+            if decision.record is not None:
+                self._observer.holds(decision.record)
+            self._decisions[task_id] = self._unless_there(task_id, decision)
+        self.warnings += self._modified(versions)
+        return dict(self._decisions)
+
+    def decide_now(self, task_id: str, known: Known) -> Decision:
+        """Decide about a task that was left for later: RUN or CACHED.
+
+        Args:
+            task_id: :meth:`decide` left it open, and all its upstreams have ended.
+            known: At least its ancestors that have ended.
+
+        Raises:
+            TargetUnreachable: The cloud is silent.
+            DefinitionError: As of :meth:`decide`.
+        """
+        if self._idle:
+            return self._always(task_id)
+        facts, ties = self._findings.at_run_time(task_id), self._lineage.ties[task_id]
+        view = AtRunTime(self._lineage, known, self._observer.left(ties.built_on, known))
+        versions = self._observer.see([task_id])
+        decision = decider.decide_now(
+            task_id, self._lineage, facts, versions, now=self._clock(), view=view, decisions=self._decisions
+        )
+        if decision.record is not None:
+            self._observer.holds(decision.record)
+        self._decisions[task_id] = self._unless_there(task_id, decision)
+        return self._decisions[task_id]
+
+    def before(self, task_id: str) -> Mapping[str, str | None]:
+        """What the task will read, as it was seen last; stored with the try, see :meth:`restore`. Asks nobody."""
+        return {} if self._idle else self._observer.before(task_id)
+
+    def restore(self, task_id: str, reads: Mapping[str, str | None]) -> None:
+        """Take over, on resume, what :meth:`before` said before the first submit."""
+        if not self._idle:
+            self._observer.restore(task_id, reads)
+
+    def needs_observation(self, task_id: str) -> bool:
+        """Tell whether a success of the task is worth a look at the cloud. If not, :meth:`record` returns nothing."""
+        return not self._idle and self._observer.needed(task_id)
+
+    def record(
+        self, task_id: str, try_number: int, result: Json, known: Known, *, last: bool = False
+    ) -> tuple[Record, ...]:
+        """Make the records that a success gives: that of the task, and those of others that it completes or changes.
+
+        Args:
+            task_id: It has just succeeded.
+            try_number: Which try did.
+            result: What it returned, without secrets.
+            known: At least its ancestors, and the members of its chain, that have ended.
+            last: The cloud has been asked for long enough: what was seen before counts.
+
+        Raises:
+            TargetUnreachable: The cloud did not say what versions there are now: ask again.
+        """
+        if not self.needs_observation(task_id):
+            return ()
+        return self._observer.record(task_id, try_number, result, known, blind=last)
+
+    # what it works with -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _idle(self) -> bool:
+        """Nothing can be cached: no task is worth looking at."""
+        return not any(may_be_cached(task) for task in self._plan.tasks.values())
+
+    @cached_property
+    def _lineage(self) -> Lineage:
+        plan = self._plan
+        sources = {
+            task_id: tuple(dict.fromkeys(v.upstream for v in task.runtime_values if v.upstream in plan.tasks))
+            for task_id, task in plan.tasks.items()
+            if task.runtime_values
+        }
+        return Lineage(
+            {task_id: access_of(task, plan.context_of(task_id)) for task_id, task in plan.tasks.items()},
+            plan.upstream,
+            sources={task_id: tuple(filter(None, found)) for task_id, found in sources.items()},
+            rules=plan.rules,
+            branches={t: plan.branches.picks(t) for t, task in plan.tasks.items() if isinstance(task, BranchTask)},
+            teardowns=plan.teardowns,
+        )
+
+    @cached_property
+    def _findings(self) -> Findings:
+        return Findings(self._plan, self._lineage, self._records, cache=self._cache)
+
+    @cached_property
+    def _observer(self) -> Observer:
+        return Observer(self._plan, self._lineage, self._findings, self._versions, self._clock)
+
+    # what the decider leaves open -----------------------------------------------------------------------------------
+
+    def _always(self, task_id: str) -> Decision:
+        setups = self._plan.teardowns.get(task_id)
+        requested = reasons.REQUESTED if task_id in self._plan.requested else reasons.NEVER_CACHED
+        return Decision(verdict=Verdict.RUN, reason=reasons.runs_if_started(setups) if setups else requested)
+
+    def _unless_there(self, task_id: str, decision: Decision) -> Decision:
+        """A service that is needed and there already need not be started; one whose output is taken has to say it."""
+        service = self._lineage.ties[task_id].service
+        if service is None or task_id in self._plan.teardowns or decision.verdict is not Verdict.RUN:
+            return decision
+        before = any(self._decisions[other].verdict is not Verdict.CACHED for other in service.before)
+        taken = any(self._runs(taker) for taker in self._lineage.takers.get(task_id, ()))
+        asked = task_id in self._plan.requested or not self._cache
+        if not service.starts or before or taken or asked:
+            return decision
+        ask = asking_again(self._plan.clients.revive)
+        if ask(self._plan.tasks[task_id].fulfilled, self._plan.context_of(task_id)):
+            return Decision(verdict=Verdict.CACHED, reason=reasons.IS_RUNNING)
+        return decision
+
+    def _runs(self, task_id: str) -> bool:
+        return task_id not in self._plan.teardowns and self._decisions[task_id].verdict is not Verdict.CACHED
+
+    def _modified(self, versions: Mapping[Resource, Version]) -> Iterator[str]:
+        """What accumulating chains wrote and others changed: told, not repaired."""
+        chains = {chain: None for chain in self._lineage.chains.values() if not chain.replacing}
+        watched = [chain for chain in chains if all(map(self._findings.recordable, chain.members))]
+        newest = self._findings.newest([member for chain in watched for member in chain.members])
+        for chain in watched:
+            found = [newest[member] for member in chain.members if member in newest and newest[member].writes]
+            if found:
+                yield from _differences(chain, max(found, key=lambda record: record.at), versions)
+
+
+def _differences(chain: Chain, record: Record, versions: Mapping[Resource, Version]) -> Iterator[str]:
+    if record.writes is None or record.writes.get(WRITERS) != writers(chain):
+        return
+    for resource in chain.resources:
+        old, new = record.writes.get(resource_key(resource)), stored(versions[resource])
+        if None not in (old, new) and old != new:
+            yield reasons.left_alone(chain, resource, old, new)

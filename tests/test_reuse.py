@@ -1,0 +1,244 @@
+"""What a run reuses, and the words in which it says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pydag_gcp.dag import DAG
+from pydag_gcp.decision import Verdict
+from pydag_gcp.errors import DefinitionError
+from pydag_gcp.function import task
+from pydag_gcp.planner import plan
+from pydag_gcp.redaction import MASK
+from pydag_gcp.resources import Cluster, Table
+from pydag_gcp.reuse import Reuse
+from pydag_gcp.settings import load
+from tests.reuse_model import RUNNING, Crash, Drive, P, Plain, Step, World
+
+X, A, B, C = (Table(f"{P}.{name}") for name in "xabc")
+PARTS = Table(f"{P}.a$20220101"), Table(f"{P}.a$20220102")
+
+
+@dataclass
+class Case:
+    """A world, and a definition that may change."""
+
+    world: World = field(default_factory=World)
+    steps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    edges: list[tuple[str, str]] = field(default_factory=list)
+
+    def plan(self, **options: Any) -> Any:
+        with DAG("reuse", infer=True) as dag:
+            for task_id, fields in self.steps.items():
+                (Plain if fields.get("plain") else Step)(
+                    task_id=task_id, **{key: value for key, value in fields.items() if key != "plain"}
+                )
+            for above, below in self.edges:
+                dag.tasks[above] >> dag.tasks[below]
+        return plan(dag, load(Path.cwd()), **options)
+
+    def run(self, **options: Any) -> Drive:
+        drive = Drive(self.world, self.plan(**options))
+        drive.go()
+        return drive
+
+    def why(self, **options: Any) -> dict[str, str]:
+        """The reasons of all tasks that would not be cached."""
+        planned = self.plan(**options)
+        reuse = Reuse(planned, self.world.records, self.world.cloud, cache=planned.cache, clock=self.world.clock)
+        return {t: d.reason for t, d in reuse.decide().items() if d.verdict is not Verdict.CACHED}
+
+
+@pytest.fixture
+def case(project: Path) -> Case:
+    """x -> stage (a) -> add (b, accumulating), and -> report (c)."""
+    RUNNING.clear()
+    case = Case()
+    case.world.cloud.modify(str(X), 0)
+    case.steps = {
+        "stage": {"inputs": (X,), "into": A, "salt": "1"},
+        "add": {"inputs": (A,), "into": B, "mode": "append"},
+        "report": {"inputs": (B,), "into": C},
+    }
+    return case
+
+
+def test_a_second_run_executes_nothing_and_says_from_which_run_things_are(case: Case) -> None:
+    first = case.run()
+    second = case.run()
+    assert (first.executed, second.executed) == (["stage", "add", "report"], [])
+    assert {d.record.success.run_id for d in second.decisions.values() if d.record} == {first.plan.run_id}
+
+
+@pytest.mark.parametrize(
+    ("change", "reasons"),
+    [
+        ({"modify": X}, {"stage": f"input {X} changed", "add": "upstream stage will run"}),
+        ({"modify": A}, {"stage": f"table {A} was modified outside"}),
+        ({"drop": A}, {"stage": f"table {A} was deleted outside"}),
+        ({"modify": B}, {"report": f"input {B} changed"}),
+        ({"modify": C}, {"report": f"table {C} was modified outside"}),
+        ({"stage": {"salt": "2"}}, {"stage": "field changed: salt"}),
+        ({"report": {"cache": False}}, {"report": "its cache is switched off"}),
+        ({"report": {"cache": timedelta(seconds=1)}}, {"report": "expired 2 h ago"}),
+        ({"cache": False}, {"stage": "--no-cache", "report": "--no-cache"}),
+        ({"only": ["report"]}, {"report": "named on the command line"}),
+    ],
+)
+def test_the_reasons(case: Case, change: Mapping[str, Any], reasons: Mapping[str, str]) -> None:
+    case.run()
+    case.world.minutes += 120
+    options: dict[str, Any] = {}
+    for key, value in change.items():
+        if key in case.steps:
+            case.steps[key] |= value
+        elif key == "modify":
+            case.world.cloud.modify(str(value), 1)
+        elif key == "drop":
+            case.world.cloud.drop(str(value))
+        else:
+            options[key] = value
+    assert case.why(**options).items() >= reasons.items()
+
+
+def test_chance_is_never_the_same(case: Case) -> None:
+    case.steps["report"]["steady"] = False
+    case.run()
+    assert case.why() == {"report": "its SQL is not deterministic"}
+
+
+def test_an_upstream_that_runs(case: Case) -> None:
+    case.steps["copy"] = {"inputs": (A,), "into": Table(f"{P}.e")}
+    case.run()
+    case.steps["stage"]["salt"] = "2"
+    assert case.why()["copy"] == "upstream stage will run"
+
+
+def test_what_is_added_is_not_added_again_when_its_source_is_repaired_or_made_again(case: Case) -> None:
+    case.run()
+    case.world.cloud.modify(str(A), "foreign")
+    assert case.run().executed == ["stage"]
+    assert case.run(cache=False).executed == ["stage", "report"]
+    case.world.cloud.modify(str(X), 1)
+    assert case.run().executed == ["stage", "add", "report"]
+
+
+def test_rows_of_others_are_told_and_left_alone(case: Case) -> None:
+    case.run()
+    case.world.cloud.modify(str(B), "foreign")
+    drive = case.run()
+    assert drive.executed == ["report"]
+    assert drive.warnings == [f"table {B} was modified outside; its rows are left alone"]
+
+
+def test_partitions_of_one_table_do_not_disturb_each_other(case: Case) -> None:
+    case.steps = {f"p{i}": {"inputs": (X,), "into": part} for i, part in enumerate(PARTS)}
+    assert case.run().executed == ["p0", "p1"]
+    assert case.run().executed == []
+    case.steps["p0"]["salt"] = "2"
+    assert case.run().executed == ["p0"]
+    assert case.run().executed == []
+
+
+def test_a_run_that_died_half_way_through_a_chain_is_done_again(case: Case) -> None:
+    case.steps = {"load": {"inputs": (X,), "into": A}, "more": {"into": A, "mode": "append"}}
+
+    def die(task_id: str, moment: str) -> str | None:
+        if (task_id, moment) == ("load", "record"):
+            raise Crash
+        return None
+
+    drive = Drive(case.world, case.plan(), fate=die)
+    with pytest.raises(Crash):
+        drive.go()
+    drive.settle()
+    assert case.why()["load"] == f"run {drive.plan.run_id} did not finish what writes {A}"
+    assert case.run().executed == ["load", "more"]
+    assert case.run().executed == []
+
+
+def test_a_task_that_left_the_dag_leaves_nothing_in_a_replaced_table(case: Case) -> None:
+    case.steps = {"load": {"inputs": (X,), "into": A}, "more": {"into": A, "mode": "append"}}
+    case.run()
+    del case.steps["more"]
+    assert case.why() == {"load": f"other tasks write {A} now, or in another order"}
+
+
+def test_a_cluster_is_started_only_if_it_is_used_and_not_there(case: Case) -> None:
+    cluster = Cluster("c")
+    case.steps = {"start": {"starts": cluster}, **case.steps}
+    case.steps["stage"]["needs"] = cluster
+    case.edges = [("start", "stage")]
+    assert set(case.run().executed) == {"start", "stage", "add", "report"}
+    RUNNING.clear()
+    assert case.why() == {}
+    case.world.cloud.modify(str(X), 1)
+    assert case.why()["start"] == "task stage, which uses it, will run"
+    RUNNING.add(str(cluster))
+    drive = case.run()
+    assert "start" not in drive.executed
+    assert drive.decisions["start"].reason == "is running"
+
+
+def test_the_same_output_makes_the_same_task(case: Case) -> None:
+    case.steps = {"number": {"plain": True, "salt": "7"}}
+    case.steps["use"] = {"into": A}
+    world = case.world
+
+    def run() -> Drive:
+        with DAG("outputs") as dag:
+            number = Plain(task_id="number", salt=case.steps["number"]["salt"])
+            Step(task_id="use", into=A, value=number.output)
+        drive = Drive(world, plan(dag, load(Path.cwd())))
+        drive.go()
+        return drive
+
+    run()
+    again = run()
+    assert again.first["use"] is Verdict.LATER
+    assert again.executed == ["number"]
+    case.steps["number"]["salt"] = "8"
+    assert run().executed == ["number", "use"]
+
+
+def test_python_tasks_ask_nobody(project: Path) -> None:
+    class Nobody:
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError(name)
+
+    with DAG("python") as dag:
+        first = task(task_id="first")(lambda: 1)
+        task(task_id="second")(lambda value: value)(first())
+    reuse = Reuse(plan(dag, load(Path.cwd())), Nobody(), Nobody())
+    assert {d.verdict for d in reuse.decide().values()} == {Verdict.RUN}
+    assert not reuse.needs_observation("first")
+    assert reuse.before("first") == {}
+    assert reuse.record("first", 1, None, {}) == ()
+
+
+def test_an_outage_at_the_end_of_an_addition_leaves_a_record(case: Case) -> None:
+    planned = case.plan()
+    reuse = Reuse(planned, case.world.records, case.world.cloud, clock=case.world.clock)
+    reuse.decide()
+    (record,) = reuse.record("add", 1, None, {}, last=True)
+    assert record.reads[f"table {A}"] == reuse.before("add")[f"table {A}"]
+    (record,) = reuse.record("stage", 1, None, {}, last=True)
+    assert record.reads == {f"table {X}": None}
+
+
+def test_a_recorded_secret_cannot_stand_for_an_addition(case: Case) -> None:
+    case.run()
+    records = case.world.records
+    records.put([replace(r, result=MASK) for r in records.all() if r.task_id in {"add", "stage"}])
+    assert case.why() == {}
+    with DAG("reuse", infer=True) as dag:
+        steps = {task_id: Step(task_id=task_id, **fields) for task_id, fields in case.steps.items()}
+        Step(task_id="user", value=steps["add"].output)
+    with pytest.raises(DefinitionError, match="'add': its recorded result holds a secret, and to run it again"):
+        Reuse(plan(dag, load(Path.cwd())), records, case.world.cloud).decide()

@@ -1,0 +1,288 @@
+"""Random DAGs in a changing world: what is cached is what would be made anew, and nothing is added twice.
+
+PYDAG_TEST_REUSE_WORLDS says how many worlds are tried, PYDAG_TEST_SEED repeats one.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import random
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pydag_gcp.dag import DAG
+from pydag_gcp.errors import DefinitionError
+from pydag_gcp.function import task
+from pydag_gcp.operator import Operator
+from pydag_gcp.planner import Plan, plan
+from pydag_gcp.resources import Cluster, Table
+from pydag_gcp.reuse import Reuse
+from pydag_gcp.settings import Settings, load
+from pydag_gcp.states import TriggerRule
+from tests.reuse_model import RUNNING, START, Crash, Drive, P, Plain, Step, World, from_scratch
+
+WORLDS = int(os.environ.get("PYDAG_TEST_REUSE_WORLDS", "40"))
+SEED = os.environ.get("PYDAG_TEST_SEED")
+
+SOURCES = [f"{P}.x", f"{P}.y"]
+TABLES = [f"{P}.a", f"{P}.b", f"{P}.c", f"{P}.e"]
+PARTS = [f"{P}.a$20220101", f"{P}.a$20220102"]
+CLUSTER = Cluster("c")
+RULES = [TriggerRule.ALL_SUCCESS] * 8 + [TriggerRule.ALL_DONE, TriggerRule.NONE_FAILED]
+
+
+@dataclass
+class Wanted:
+    """A task to be: its class, its fields, and what it waits for beside what follows."""
+
+    kind: type[Step] | None
+    fields: dict[str, Any] = field(default_factory=dict)
+    above: list[str] = field(default_factory=list)
+    takes: str = ""
+
+    def __str__(self) -> str:
+        fields = {key: str(value) if isinstance(value, Table) else value for key, value in self.fields.items()}
+        return f"{fields | {'inputs': [*map(str, fields.get('inputs', ()))]}} above={self.above} takes={self.takes}"
+
+
+@dataclass
+class Pipeline:
+    """A definition that changes from run to run."""
+
+    chance: random.Random
+    tasks: dict[str, Wanted] = field(default_factory=dict)
+    schedule: str | None = None
+
+    def draw(self) -> None:
+        for number in range(self.chance.randint(2, 7)):
+            self.draw_task(f"t{number}")
+        self.schedule = self.chance.choice([None, "0 0 * * *"])
+
+    def draw_task(self, task_id: str) -> None:
+        kind = self.chance.choices(
+            ["replace", "append", "create", "opaque", "plain", "branch", "service"], [8, 5, 3, 2, 1, 2, 1]
+        )[0]
+        getattr(self, f"_draw_{kind}", self._draw_step)(task_id, kind)
+
+    def _draw_step(self, task_id: str, mode: str) -> None:
+        some = [*SOURCES, *TABLES, *PARTS, *(str(t.fields["into"]) for t in self._opaque())]
+        inputs = [] if mode == "create" else self.chance.sample(some, self.chance.choice([0, 1, 1, 2]))
+        makers = [other for other, wanted in self.tasks.items() if str(wanted.fields.get("into")) in inputs]
+        wanted = Wanted(
+            Plain if mode == "plain" else Step,
+            {
+                "inputs": tuple(map(Table, inputs)),
+                "into": Table(self.chance.choice([*TABLES, *TABLES, *PARTS])),
+                "mode": "replace" if mode == "plain" else mode,
+                "salt": "0",
+                "steady": self.chance.random() < 0.95,
+                "trigger_rule": self.chance.choice(RULES),
+                "cache": self.chance.choice([None] * 6 + [False, True, timedelta(minutes=30)]),
+            },
+            above=[other for other in makers if not self.tasks[other].fields.get("known", True)],
+        )
+        takeable = [
+            other for other, one in self.tasks.items() if one.kind is not None and one.fields.get("known", True)
+        ]
+        if takeable and mode != "create" and self.chance.random() < 0.15:
+            wanted.takes = self.chance.choice(takeable)
+        if "starts" in str([one.fields for one in self.tasks.values()]) and self.chance.random() < 0.3:
+            wanted.fields["needs"] = CLUSTER
+            wanted.above += [other for other, one in self.tasks.items() if "starts" in one.fields]
+        self.tasks[task_id] = wanted
+
+    def _opaque(self) -> list[Wanted]:
+        return [one for one in self.tasks.values() if not one.fields.get("known", True)]
+
+    def _draw_opaque(self, task_id: str, _: str) -> None:
+        """One that reads what nobody else touches and only tasks before it write, and writes what it alone does."""
+        base = f"{P}.h{task_id}"
+        self.tasks[f"{task_id}h"] = Wanted(
+            Step, {"inputs": (Table(self.chance.choice(SOURCES)),), "into": Table(base), "salt": "0"}
+        )
+        fields: dict[str, Any] = {"known": False, "hidden": (Table(base),), "into": Table(f"{P}.o{task_id}")}
+        fields |= {"salt": "0", "cache": self.chance.choice([None, True])}
+        others = [other for other in self.tasks if self.chance.random() < 0.2]
+        middle = self.chance.random() < 0.3
+        if middle:
+            self.tasks[f"{task_id}m"] = Wanted(Step, {"salt": "0"}, above=[f"{task_id}h"])
+        self.tasks[task_id] = Wanted(Step, fields, above=[*others, f"{task_id}m" if middle else f"{task_id}h"])
+
+    def _draw_branch(self, task_id: str, _: str) -> None:
+        self.tasks[task_id] = Wanted(None)
+        for arm in ("l", "r"):
+            self._draw_step(f"{task_id}{arm}", self.chance.choice(["replace", "replace", "append"]))
+            self.tasks[f"{task_id}{arm}"].above.append(task_id)
+            self.tasks[f"{task_id}{arm}"].fields["trigger_rule"] = TriggerRule.ALL_SUCCESS
+
+    def _draw_service(self, task_id: str, _: str) -> None:
+        if not any("starts" in one.fields for one in self.tasks.values()):
+            self.tasks[task_id] = Wanted(Step, {"starts": CLUSTER, "salt": "0"})
+
+    def dag(self) -> DAG:
+        made: dict[str, Operator] = {}
+        with DAG("random", infer=True, schedule=self.schedule) as dag:
+            for task_id, wanted in self.tasks.items():
+                more = {"value": made[wanted.takes].output} if wanted.takes in made else {}
+                if wanted.kind is None:
+                    made[task_id] = task.branch(task_id=task_id, reads=[], writes=[])(_pick)()
+                else:
+                    made[task_id] = wanted.kind(task_id=task_id, **wanted.fields, **more)
+                for above in wanted.above:
+                    if above in made:
+                        made[above] >> made[task_id]
+        return dag
+
+
+def _pick() -> None:
+    """The model picks."""
+
+
+@dataclass
+class History:
+    """What happens to a pipeline and its world, round by round, and the laws that hold after each."""
+
+    chance: random.Random
+    settings: Settings
+    world: World = field(default_factory=World)
+    story: list[str] = field(default_factory=list)
+    day: int = 0
+    excused: set[str] = field(default_factory=set)
+
+    def live(self) -> None:
+        RUNNING.clear()
+        pipeline = Pipeline(self.chance)
+        pipeline.draw()
+        for table in SOURCES:
+            self.world.cloud.modify(table, 0)
+        if not (lives := self.planned(pipeline)):
+            return
+        self.round(pipeline, lives)
+        for _ in range(self.chance.randint(3, 8)):
+            for _ in range(self.chance.choice([0, 0, 1, 1, 2])):
+                self.change(pipeline)
+            if lives := self.planned(pipeline):
+                self.round(pipeline, lives)
+
+    def planned(self, pipeline: Pipeline) -> Plan | None:
+        """None: the change has made a race."""
+        date = START.replace(month=1 + self.day) if pipeline.schedule else None
+        self.story += [f"    {task_id} {wanted}" for task_id, wanted in pipeline.tasks.items()]
+        try:
+            return plan(pipeline.dag(), self.settings, logical_date=date, cache=self.chance.random() > 0.1)
+        except DefinitionError as error:
+            self.story.append(f"refused: {error}")
+            return None
+
+    def change(self, pipeline: Pipeline) -> None:
+        chance, cloud = self.chance, self.world.cloud
+        what = chance.choice(
+            ["source", "table", "drop", "salt", "salt", "day", "pick", "time", "stop", "remove", "add"]
+        )
+        self.story.append(what)
+        some = chance.choice(sorted(pipeline.tasks))
+        if what == "source":
+            cloud.modify(chance.choice(SOURCES), next(cloud.ticks))
+        elif what == "table":
+            table = chance.choice(TABLES)
+            if table in cloud.tables:
+                cloud.modify(table, next(cloud.ticks))
+                self.story.append(table)
+        elif what == "drop":
+            cloud.drop(chance.choice(TABLES))
+        elif what == "salt" and "salt" in pipeline.tasks[some].fields:
+            pipeline.tasks[some].fields["salt"] = chance.choice("012")
+            self.story.append(some)
+        elif what == "day":
+            self.day = chance.randint(0, 2)
+        elif what == "pick":
+            for branch in [t for t, one in pipeline.tasks.items() if one.kind is None]:
+                self.world.picks[branch] = branch + chance.choice("lr")
+        elif what == "time":
+            self.world.minutes += chance.randint(0, 60)
+        elif what == "stop":
+            RUNNING.clear()
+        elif what == "remove" and len(pipeline.tasks) > 2 and pipeline.tasks[some].kind is not None:
+            if pipeline.tasks[some].fields.get("known", True) and not some.endswith(("h", "m", "l", "r")):
+                del pipeline.tasks[some]
+                self.story.append(some)
+                self.world.added.clear()  # whose work a task builds on may be judged otherwise now
+        elif what == "add" and f"n{len(self.story)}" not in pipeline.tasks:
+            pipeline.draw_task(f"n{len(self.story)}")
+            self.world.added.clear()
+
+    def round(self, pipeline: Pipeline, planned: Plan) -> None:
+        before, cloud = copy.deepcopy(self.world.cloud.tables), self.world.cloud
+        lineage = Reuse(planned, self.world.records, cloud)._lineage
+        drive = Drive(
+            self.world,
+            planned,
+            fate=self.fate(),
+            accumulates=lambda task_id: lineage.ties[task_id].accumulating,
+            how_read=lambda task_id, table: next(
+                (
+                    "own" if read.own else "made" if read.settled or read.appended else ""
+                    for read in lineage.ties[task_id].reads
+                    if read.resource == table
+                ),
+                "made",
+            ),
+        )
+        undisturbed = True
+        while True:
+            self.story.append(f"run {planned.run_id} cache={planned.cache} {planned.context.logical_date:%m}")
+            try:
+                ended = drive.go()
+                break
+            except Crash:
+                self.story.append(f"crash; executed {drive.executed}, open {[*drive.open]}")
+                if self.chance.random() < 0.3:
+                    cloud.modify(self.chance.choice(SOURCES), next(cloud.ticks))
+                    undisturbed = False
+                if self.chance.random() < 0.4:
+                    drive.settle()
+                    return
+        self.story.append(f"executed {drive.executed}; {[(t, s.value) for t, s, _ in drive.ended]}")
+        self.story += [f"    {t}: {d.verdict.value}: {d.reason}" for t, d in drive.decisions.items()]
+        assert self.world.doubled == []
+        if not undisturbed:
+            self.world.added.clear()  # nobody knows which of two versions a job has read
+        if ended and undisturbed:
+            scratch = from_scratch(before, drive)
+            assert cloud.tables == scratch
+
+    def fate(self) -> Any:
+        if self.chance.random() < 0.6:
+            return lambda task_id, moment: None
+        crash, fail = self.chance.random() < 0.6, self.chance.random() < 0.6
+
+        def decide(task_id: str, moment: str) -> str | None:
+            if crash and self.chance.random() < 0.1:
+                raise Crash
+            return "fail" if fail and moment == "start" and self.chance.random() < 0.15 else None
+
+        return decide
+
+
+@pytest.fixture(scope="module")
+def project_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder: Path = tmp_path_factory.mktemp("reuse")
+    (folder / "pydag.toml").write_text("")
+    return load(folder)
+
+
+@settings(max_examples=WORLDS, deadline=None, database=None)
+@given(seed=st.integers(0, 2**40) if SEED is None else st.just(int(SEED)))
+def test_cached_is_what_would_be_made_anew_and_nothing_is_added_twice(seed: int, project_settings: Settings) -> None:
+    history = History(random.Random(seed), project_settings)
+    try:
+        history.live()
+    except AssertionError as error:
+        raise AssertionError(f"PYDAG_TEST_SEED={seed}\n" + "\n".join(history.story)) from error
