@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pydag_gcp.errors import TaskError, TaskTimeout
+from pydag_gcp.errors import LocalCloudError, TaskError, TaskTimeout
 from pydag_gcp.operator import Context, Operator
 from pydag_gcp.outages import Outages
 from pydag_gcp.resources import Resource
+from pydag_gcp.retry import RESEND, RESEND_LIMIT, is_transient
 from pydag_gcp.states import TaskState
 from pydag_gcp.store import Store
+
+if TYPE_CHECKING:
+    from pydag_gcp.record import Record
 
 #: Shortest time that a timed-out function is given to return before its task fails, if it would be tried again.
 GRACE = 60.0
@@ -44,13 +49,18 @@ class End:
         error: Why it failed.
         again: Whether another try would be safe: nothing of this one is left behind, and nothing still runs.
         held_back: What to tell the author if a try would follow, were it safe.
+        free: Whether another one follows whatever the task's policy, of which it takes no try: nobody looked when what
+            it had started was lost.
+        records: What a success is to be known by in later runs.
     """
 
     state: TaskState
     result: Any = None
+    records: tuple[Record, ...] = ()
     error: BaseException | None = None
     again: bool = True
     held_back: str = ""
+    free: bool = False
 
 
 class Timer(Protocol):
@@ -84,6 +94,32 @@ class Driver(Protocol):
     def wants_another(self, attempt: Attempt, end: End) -> bool:
         """Tell whether another try would follow this end."""
 
+    def check_lease(self) -> None:
+        """Make sure that the run is still ours to drive; from any thread, right before anything has an effect.
+
+        Raises:
+            LeaseLost: It is not. The driver knows, and calls nothing back any more.
+            StoreError: Nobody can tell. The same holds.
+        """
+
+    def reads(self, attempt: Attempt) -> Mapping[str, str | None]:
+        """The versions of what the attempt is going to read, as they were when it was decided that it runs."""
+
+    def needs_observation(self, attempt: Attempt) -> bool:
+        """Tell whether :meth:`observe` would ask anybody for anything."""
+
+    def observe(self, attempt: Attempt, result: Any, *, last: bool) -> tuple[Record, ...]:
+        """See what a success has left in the cloud; on a thread for short calls.
+
+        Args:
+            attempt: It has succeeded.
+            result: With this.
+            last: Do with what is known: the cloud has not answered for too long.
+
+        Raises:
+            Exception: If transient, it is worth asking again.
+        """
+
     def ended(self, attempt: Attempt, end: End) -> None:
         """Take the end of a try."""
 
@@ -108,6 +144,10 @@ class Attempt(ABC):
         self._began = driver.clock()
         self._over = False
         self._deadline: Timer | None = None
+        self._succeeded = False
+        self._blind = 0  # looks at what it has left, as a success, that came to nothing
+        self._look_until = 0.0
+        self._hurried = False
 
     def start(self) -> None:
         """Begin. The caller has given it a processor.
@@ -116,12 +156,12 @@ class Attempt(ABC):
             StoreError: The try could not be recorded, so it was not begun.
         """
         ctx = self.ctx
+        reads = self.driver.reads(self)
         self.driver.store.start_try(
-            ctx.run_id, ctx.task_id, ctx.try_number, job_id=self.job_id or None, at=self.started
+            ctx.run_id, ctx.task_id, ctx.try_number, job_id=self.job_id or None, at=self.started, reads=reads
         )
         self.driver.report(self, TaskState.RUNNING)
-        if self.task.timeout is not None:
-            self._deadline = self.driver.after(self._timeout, self._timed_out)
+        self._mind_the_time()
         self._start()
 
     @abstractmethod
@@ -138,10 +178,52 @@ class Attempt(ABC):
     def _timeout(self) -> float:
         return self.task.timeout.total_seconds() if self.task.timeout else 0.0
 
+    def _mind_the_time(self) -> None:
+        if self.task.timeout is not None and self._deadline is None:
+            self._deadline = self.driver.after(max(self._timeout - self._elapsed(), 0.0), self._timed_out)
+
+    def _elapsed(self) -> float:
+        return self.driver.clock() - self._began
+
     def _timeout_end(self, *, again: bool = True, held_back: str = "") -> End:
         hint = "raise its timeout if that is too short"
         error = TaskTimeout(f"timed out after {self._timeout:g} s", transient=True, hint=hint)
         return End(state=TaskState.FAILED, error=error, again=again, held_back=held_back)
+
+    def _succeed(self, result: Any) -> None:
+        """End it as a success, once it is seen what it has left in the cloud; no timeout, no cancel changes that."""
+        self._succeeded = True
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if not self.driver.needs_observation(self):
+            self._end(End(state=TaskState.SUCCESS, result=result))
+            return
+        self._look_until = self.driver.clock() + RESEND_LIMIT
+        self._observe(result)
+
+    def _observe(self, result: Any, *, last: bool = False) -> None:
+        self.driver.call(
+            partial(self.driver.observe, self, result, last=last), partial(self._observed, result, last=last)
+        )
+
+    def _observed(self, result: Any, outcome: Outcome, *, last: bool) -> None:
+        error = outcome.error
+        if error is None:
+            self._end(End(state=TaskState.SUCCESS, result=result, records=outcome.value))
+            return
+        if last:
+            unknown = TaskError(f"it succeeded, but that cannot be recorded: {error}")
+            self._end(End(state=TaskState.FAILED, error=unknown, again=False))
+            return
+        self._blind += 1
+        self.ctx.log.warning("cannot see what the task has left in the cloud: %s", error)
+        worth_asking = is_transient(error) or isinstance(error, LocalCloudError)
+        if worth_asking and not self._hurried and self.driver.clock() <= self._look_until:
+            state = TaskState.DEFERRED if self.job_id else TaskState.RUNNING
+            self.driver.report(self, state, f"has succeeded; cannot see yet what it has left: {error}")
+            self.driver.after(RESEND.delay(self._blind), partial(self._observe, result))
+        else:
+            self._observe(result, last=True)
 
     def _end(self, end: End) -> None:
         if self._over:
@@ -158,11 +240,18 @@ class LocalAttempt(Attempt):
     _late = False
 
     def cancel(self) -> None:
-        """End it at once; its thread may go on for a while, and its result is dropped."""
-        self._end(End(state=TaskState.CANCELLED))
+        """End it at once, unless it has succeeded; its thread may go on for a while, and its result is dropped."""
+        self._hurried = True
+        if not self._succeeded:
+            self._end(End(state=TaskState.CANCELLED))
 
     def _start(self) -> None:
-        self.driver.work(self, lambda: as_json(self.task.resolved(self.ctx).execute(self.ctx)), self._returned)
+        self.driver.work(self, self._work, self._returned)
+
+    def _work(self) -> Any:
+        task = self.task.resolved(self.ctx)
+        self.driver.check_lease()
+        return as_json(task.execute(self.ctx))
 
     def _timed_out(self) -> None:
         self.ctx.log.error("timed out; its thread cannot be cut and keeps its processor until it returns")
@@ -178,8 +267,8 @@ class LocalAttempt(Attempt):
             self._end(self._timeout_end())
         elif outcome.error is not None:
             self._end(End(state=TaskState.FAILED, error=outcome.error))
-        else:
-            self._end(End(state=TaskState.SUCCESS, result=outcome.value))
+        elif not self._over:
+            self._succeed(outcome.value)
 
 
 def as_json(value: Any) -> Any:

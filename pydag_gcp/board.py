@@ -74,11 +74,15 @@ class Board:
 
     def __init__(self, started: RunStarted) -> None:
         self.started = started
-        self.rows: Mapping[str, Row] = {task_id: Row(task_id) for task_id in started.upstream}
-        self.counts = Counter({TaskState.SCHEDULED: len(self.rows)})
+        self.rows: Mapping[str, Row] = {
+            task_id: Row(task_id, started.ended.get(task_id, TaskState.SCHEDULED)) for task_id in started.upstream
+        }
+        self.counts = Counter(row.state for row in self.rows.values())
         self._active: dict[str, None] = {}
         self._failed: list[str] = []
         self._succeeded: list[str] = []
+        for task_id in started.ended:
+            self._file(self.rows[task_id])
 
     def apply(self, event: TaskChanged) -> bool:
         """Take in an event; tell whether it says anything new."""

@@ -225,6 +225,7 @@ class DAG:
         logical_date: datetime | None = None,
         only: Sequence[str] = (),
         start_from: Sequence[str] = (),
+        cache: bool = True,
     ) -> RunResult:
         """Run the DAG and wait for its end.
 
@@ -235,11 +236,13 @@ class DAG:
             logical_date: Start of the data interval.
             only: Ids of the tasks to run; default: all.
             start_from: Ids of tasks to run with all that is downstream of them.
+            cache: False: run every task, whatever earlier runs recorded.
 
         Raises:
             DefinitionError: Something is wrong that can be seen before anything runs.
             SettingsError: The settings contradict themselves or the target.
             TargetUnreachable: Nothing ran, because the target does not answer.
+            RunHeld: Nothing ran, because another run of this DAG is active on the target.
         """
         from pydag_gcp import planner, settings
         from pydag_gcp.executor import execute
@@ -247,7 +250,14 @@ class DAG:
         self._refuse_while_loading()
         loaded = settings.load(self.file)
         plan = planner.plan(
-            self, loaded, target=target, params=params, logical_date=logical_date, only=only, start_from=start_from
+            self,
+            loaded,
+            target=target,
+            params=params,
+            logical_date=logical_date,
+            only=only,
+            start_from=start_from,
+            cache=cache,
         )
         return execute(plan, max_processors=max_processors)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -26,6 +26,10 @@ class RunStarted:
     logs: Path
     #: Tasks that clean up after others: that one fails does not fail the run.
     teardowns: Collection[str] = ()
+    #: Whether the run goes on after its process was gone, or after it had ended.
+    resumed: bool = False
+    #: Task id -> its state, for tasks that had ended before.
+    ended: Mapping[str, TaskState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

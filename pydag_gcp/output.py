@@ -71,7 +71,8 @@ class Output(RuntimeValue):
             TaskError: The result has no such part; names the ones it has.
         """
         value = ctx.output_of(self.task_id)
-        for number, key in enumerate(self.path if value is not None else ()):
+        nothing_came = value is None and self.path and not ctx.succeeded(self.task_id)
+        for number, key in enumerate(() if nothing_came else self.path):
             value = self._part(value, key, number)
         return value
 

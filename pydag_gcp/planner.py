@@ -6,11 +6,14 @@ import contextlib
 import json
 import logging
 import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from pydag_gcp import inference, races
 from pydag_gcp.access import Access, access_of
@@ -43,6 +46,11 @@ class Plan:
         recorded: Task id -> the output, recorded by an earlier run, of a task that this run does not take.
         recorded_by: Task id -> that earlier run.
         warnings: What the author should know, and what fails nothing.
+        requested: The tasks that were asked for by name; these run whatever is recorded of them.
+        dated: Whether runs are told apart by logical date: the DAG has a schedule, or a date was given.
+        cache: Whether what earlier runs recorded may stand for a task.
+        max_bytes: Most bytes that the run's queries may be billed for.
+        options: What was asked for, as JSON: with it a run can be planned again, see :mod:`pydag_gcp.resumption`.
     """
 
     dag: DAG
@@ -55,6 +63,21 @@ class Plan:
     recorded: Mapping[str, Any] = field(default_factory=dict)
     recorded_by: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    requested: frozenset[str] = frozenset()
+    dated: bool = False
+    cache: bool = True
+    max_bytes: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def file(self) -> Path:
+        """The pipeline file, which a resumed run is loaded from."""
+        return self.dag.file.resolve()
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the run's log files."""
+        return self.settings.home / "logs" / self.dag.dag_id / self.run_id
 
     @cached_property
     def teardowns(self) -> Mapping[str, tuple[str, ...]]:
@@ -81,11 +104,11 @@ class Plan:
             downstream=self.branches.choices(task_id),
         )
 
-    def written_tables(self) -> frozenset[Table]:
-        """Every table that a task is known to write."""
+    def written_tables(self, task_ids: Iterable[str] | None = None) -> frozenset[Table]:
+        """Every table that a task is known to write; with ids, that one of these is."""
         tables: set[Table] = set()
-        for task_id, task in self.tasks.items():
-            writes = task.writes(self.context_of(task_id)) or frozenset()
+        for task_id in self.tasks if task_ids is None else task_ids:
+            writes = self.tasks[task_id].writes(self.context_of(task_id)) or frozenset()
             tables.update(resource for resource in writes if isinstance(resource, Table))
         return frozenset(tables)
 
@@ -99,6 +122,9 @@ def plan(
     logical_date: datetime | None = None,
     only: Sequence[str] = (),
     start_from: Sequence[str] = (),
+    cache: bool = True,
+    max_bytes: int | None = None,
+    run_id: str | None = None,
 ) -> Plan:
     """Plan a run; talks to nobody. What lies in a bucket is read when the run starts.
 
@@ -110,6 +136,9 @@ def plan(
         logical_date: Start of the data interval.
         only: The tasks to run; default: all.
         start_from: Tasks to run with all that is downstream of them.
+        cache: False: run every task, whatever is recorded; only rows that are there are not added again.
+        max_bytes: Most bytes that its queries may be billed for.
+        run_id: Of the run that goes on; default: a new one.
 
     Raises:
         DefinitionError: The graph, a field, a template, a file or a statement is wrong, or two tasks race; names the
@@ -117,7 +146,7 @@ def plan(
         SettingsError: The target's settings contradict each other.
     """
     dag.check()
-    context = _context(dag, settings, target=target, params=params, logical_date=logical_date)
+    context = _context(dag, settings, run_id, target=target, params=params, logical_date=logical_date)
     tasks = {task_id: _checked(task, replace(context, task_id=task_id)) for task_id, task in dag.tasks.items()}
     branches = Branches(dag.upstream, teardowns_of(tasks))
     upstream, warnings = _ordered(tasks, dag.upstream, context, branches, infer=dag.infer)
@@ -138,6 +167,11 @@ def plan(
         recorded={task_id: json.loads(row["result"]) for task_id, row in recorded.items()},
         recorded_by={task_id: row["run_id"] for task_id, row in recorded.items()},
         warnings=warnings,
+        requested=frozenset(_named(only, start_from)),
+        dated=dag.schedule is not None or logical_date is not None,
+        cache=cache,
+        max_bytes=max_bytes,
+        options=_options(params or {}, only, start_from, cache=cache, max_bytes=max_bytes),
     )
 
 
@@ -166,9 +200,31 @@ def restricted(upstream: Mapping[str, tuple[str, ...]], chosen: Collection[str])
     return {task_id: tuple(nearest[task_id]) for task_id in upstream if task_id in chosen}
 
 
+def _named(*names: str | Sequence[str]) -> list[str]:
+    return [name for given in names for name in ([given] if isinstance(given, str) else given)]
+
+
+def _options(
+    params: Mapping[str, Any], only: Sequence[str], start_from: Sequence[str], *, cache: bool, max_bytes: int | None
+) -> dict[str, Any]:
+    """What was asked for, as JSON; a param is read again by the type of its default."""
+    return {
+        "params": json.loads(json.dumps(dict(params), default=_as_plain)),
+        "only": _named(only),
+        "start_from": _named(start_from),
+        "cache": cache,
+        "max_bytes": max_bytes,
+    }
+
+
+def _as_plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
+
+
 def _context(
     dag: DAG,
     settings: Settings,
+    run_id: str | None,
     *,
     target: str | None,
     params: Mapping[str, Any] | None,
@@ -177,7 +233,7 @@ def _context(
     start, end = dag.interval(logical_date)
     return Context(
         dag_id=dag.dag_id,
-        run_id=new_run_id(),
+        run_id=run_id or new_run_id(),
         task_id="",
         try_number=0,
         logical_date=start,

@@ -82,9 +82,10 @@ def watch(stream: TextIO) -> AbstractContextManager[Listener]:
 def headline(started: RunStarted) -> str:
     """Say what has begun: the first line of every run."""
     count = len(started.upstream)
+    ended = f", {len(started.ended)} of them ended before" if started.ended else ""
     return (
-        f"run {started.run_id} of {started.dag_id} on {started.target}, "
-        f"logical date {started.logical_date:%Y-%m-%dT%H:%M:%S}, {count} task{'s' * (count != 1)}"
+        f"run {started.run_id} of {started.dag_id} on {started.target}{' goes on' if started.resumed else ''}, "
+        f"logical date {started.logical_date:%Y-%m-%dT%H:%M:%S}, {count} task{'s' * (count != 1)}{ended}"
     )
 
 

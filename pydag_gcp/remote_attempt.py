@@ -3,7 +3,9 @@
 * the id of a job is durable in the store before it is sent (:meth:`~pydag_gcp.attempt.Attempt.start`);
 * a submit whose answer is lost or refused as transient is sent again under the same id: that is no new try;
 * the try ends only when the job is seen finished, or its submit was definitely rejected at its first sending;
-* timeout and cancel request the job's end, then look until it has ended; if it succeeded after all, it succeeded.
+* timeout and cancel request the job's end, then look until it has ended; if it succeeded after all, it succeeded;
+* a try that another process left is taken up where the store says it stood (:meth:`RemoteAttempt.attach`): that process
+  may have sent the job, so no refusal is definite any more.
 
 Whatever call goes unanswered, the next one first makes sure that there is someone to answer (:meth:`Clients.revive
 <pydag_gcp.gcp.Clients.revive>`): nobody else might.
@@ -16,15 +18,14 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydag_gcp.attempt import Attempt, Driver, End, Outcome, Timer, as_json
-from pydag_gcp.errors import LocalCloudError, NotYet, TaskError
+from pydag_gcp.errors import LocalCloudError, NotYet, TaskError, TaskTimeout
 from pydag_gcp.identity import remote_id
 from pydag_gcp.operator import Context, Done, Failed, RemoteOperator, Running, Status
 from pydag_gcp.outages import PATIENCE
-from pydag_gcp.retry import RESEND, is_transient
+from pydag_gcp.resources import Cluster
+from pydag_gcp.retry import RESEND, RESEND_LIMIT, is_transient
 from pydag_gcp.states import TaskState
 
-#: Seconds for which a submit is sent again before the task fails, its outcome unknown; and a result is asked for.
-RESEND_LIMIT = 600.0
 #: A job is looked at after a tenth of the time it has taken so far, within these bounds, in seconds.
 POLL_EVERY = (0.05, 5.0)
 #: How often in a row looking at a job may be refused for good before the job is cancelled unseen. As often in a row the
@@ -43,7 +44,9 @@ class RemoteAttempt(Attempt):
         super().__init__(task, ctx, driver)
         self.job_id = remote_id(ctx.run_id, ctx.task_id, ctx.try_number)
         self._handle: Mapping[str, Any] | None = None
+        self._resolved = False
         self._repeatable = False
+        self._left_alone = False  # since another process left it nobody has looked at the job
         self._sent_unanswered = False
         self._sends = 0
         self._waiting: Timer | None = None
@@ -57,41 +60,70 @@ class RemoteAttempt(Attempt):
         self._cancel_unsent = False
         self._detail = ""
 
+    def attach(self, handle: Mapping[str, Any] | None, *, started: datetime) -> None:
+        """Go on, instead of :meth:`start`, with a try that another process left.
+
+        A job that was accepted is looked at, and its timeout, which counts from ``started``, matters only if it still
+        runs. Without a handle nobody knows whether it was: it is sent again under the same id, and its time starts
+        anew, or a job that never was would be begun only to be cut.
+
+        Args:
+            handle: What :meth:`RemoteOperator.submit <pydag_gcp.operator.RemoteOperator.submit>` returned, if that is
+                recorded.
+            started: When that process began the try.
+        """
+        self.started = started
+        self._sent_unanswered = self._left_alone = True
+        self.ctx.log.info("taking up job %s, which another process left", self.job_id)
+        if handle is None:
+            self.driver.report(self, TaskState.RUNNING, "sends the job again: it is not known whether it was accepted")
+            self._mind_the_time()
+            self._start()
+            return
+        self._handle = handle
+        self._began -= max((datetime.now(UTC) - started).total_seconds(), 0.0)
+        self.driver.report(self, TaskState.DEFERRED, f"job {self.job_id}")
+        self._look_in(0)
+
     def cancel(self) -> None:
         """Request the job's end; the try ends when the job has."""
+        self._hurried = True
         self._request_end("cancel")
 
     def _start(self) -> None:
-        self.driver.work(self, self._submit, self._answered)
+        self.driver.work(self, self._ours(self._submit), self._answered)
 
     def _timed_out(self) -> None:
         self._request_end("timeout")
 
     # submit ------------------------------------------------------------------------------------------------------
 
-    def _submit(self) -> tuple[dict[str, Any], bool]:
-        """Return the handle, and whether a failure of the job would leave nothing behind."""
+    def _submit(self) -> dict[str, Any]:
         self._resolve()
         self.ctx.log.info("submitting job %s", self.job_id)
         handle = self.task.submit(self.ctx, self.job_id)
         self._sent_unanswered = True  # the job exists: whatever goes wrong from here on is no rejection
-        return as_json(handle), self.task.idempotent or self.task.atomic(self.ctx)
+        found: dict[str, Any] = as_json(handle)
+        return found
 
     def _resolve(self) -> None:
         """Fill in the values that are known only now, once: what is sent again is the same."""
+        if self._resolved:
+            return
         try:
             self.task = self.task.resolved(self.ctx)
         except Exception as error:
             if is_transient(error):  # nothing was sent
                 raise NotYet(str(error)) from error
             raise
+        self._resolved = True
 
     def _answered(self, outcome: Outcome) -> None:
         again = self._missed(outcome.error)
         match outcome.error:
             case None:
-                self._handle, self._repeatable = outcome.value
-                self._accepted(outcome.value[0])
+                self._handle = outcome.value
+                self._accepted(outcome.value)
             case NotYet() | LocalCloudError() as error if not self._sent_unanswered and self._cancelling is not None:
                 self.ctx.log.info("nothing was sent: %s", error)
                 self._end_as_told()
@@ -130,15 +162,20 @@ class RemoteAttempt(Attempt):
     # calls without an answer -------------------------------------------------------------------------------------
 
     def _call(self, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
-        """Make one short call; if the one before went unanswered, start the local cloud first, should it have died."""
+        """Make one short call."""
+        self.driver.call(self._ours(function), then)
+
+    def _ours(self, function: Callable[[], Any]) -> Callable[[], Any]:
+        """Precede a call by what must be so: the run is ours; after one without an answer, the local cloud is up."""
         missed = bool(self._unseen)
 
-        def revived() -> Any:
+        def call() -> Any:
             if missed:
                 self.ctx.clients.revive()
+            self.driver.check_lease()
             return function()
 
-        self.driver.call(revived, then)
+        return call
 
     def _missed(self, error: BaseException | None) -> bool:
         """Take note of how a call ended; tell whether the same call may well be answered the next time."""
@@ -182,9 +219,6 @@ class RemoteAttempt(Attempt):
 
     # poll --------------------------------------------------------------------------------------------------------
 
-    def _elapsed(self) -> float:
-        return self.driver.clock() - self._began
-
     def _poll_later(self) -> None:
         shortest, longest = POLL_EVERY
         self._look_in(min(max(self._elapsed() / 10, shortest), 0.5 if self._cancelling else longest))
@@ -197,7 +231,11 @@ class RemoteAttempt(Attempt):
         self._call(self._poll, self._polled)
 
     def _poll(self) -> Status:
-        return self.task.poll(self.ctx, self._handle or {})
+        self._resolve()
+        status = self.task.poll(self.ctx, self._handle or {})
+        if isinstance(status, Failed):
+            self._repeatable = self.task.idempotent or self.task.atomic(self.ctx)
+        return status
 
     def _polled(self, outcome: Outcome) -> None:
         after_outage = self._unseen > 0
@@ -216,6 +254,8 @@ class RemoteAttempt(Attempt):
             case Running() if after_outage and self._cancelling is not None:
                 self._send_cancel()  # again, as a service that begins anew may have forgotten it
             case Running(detail=detail):
+                self._left_alone = False
+                self._mind_the_time()
                 if detail != self._detail:
                     self._detail = detail
                     self.driver.report(self, TaskState.DEFERRED, detail)
@@ -249,8 +289,21 @@ class RemoteAttempt(Attempt):
         elif self._cancelling == "cancel":
             self._end(End(state=TaskState.CANCELLED))
         else:
-            error = TaskError(failed.reason, transient=failed.transient)
-            self._end(End(state=TaskState.FAILED, error=error, again=self._repeatable, held_back=held_back))
+            error, free = self._reason(failed), self._left_alone and self._is_service
+            self._end(End(state=TaskState.FAILED, error=error, again=self._repeatable, held_back=held_back, free=free))
+
+    @property
+    def _is_service(self) -> bool:
+        """Whether it starts something that deletes itself after a while."""
+        written = self.task.writes(self.ctx)
+        return bool(written) and all(isinstance(resource, Cluster) for resource in written or ())
+
+    def _reason(self, failed: Failed) -> TaskError:
+        if self._left_alone and self.task.timeout is not None and self._elapsed() > self._timeout:
+            # The process that left it may have stopped it for that.
+            what = f"timed out after {self._timeout:g} s, or failed while nobody looked: {failed.reason}"
+            return TaskTimeout(what, transient=True)
+        return TaskError(failed.reason, transient=failed.transient)
 
     def _fetch(self) -> None:
         self._call(lambda: as_json(self.task.result(self.ctx, self._handle or {})), self._fetched)
@@ -259,7 +312,7 @@ class RemoteAttempt(Attempt):
         again = self._missed(outcome.error)
         error = outcome.error
         if error is None:
-            self._end(End(state=TaskState.SUCCESS, result=outcome.value))
+            self._succeed(outcome.value)
         elif again and self._cancelling != "cancel" and self.driver.clock() <= self._fetch_until:
             self.ctx.log.warning("cannot read the result of job %s now: %s", self.job_id, error)
             self.driver.report(self, TaskState.DEFERRED, f"cannot read the job's result now: {error}")
@@ -271,7 +324,7 @@ class RemoteAttempt(Attempt):
     # cancel ------------------------------------------------------------------------------------------------------
 
     def _request_end(self, why: Literal["cancel", "timeout", "unseen"]) -> None:
-        if self._over or self._cancelling == "cancel":
+        if self._over or self._succeeded or self._cancelling == "cancel":
             return
         self._cancel_unsent = self._cancelling is None
         self._cancelling = why

@@ -23,6 +23,8 @@ class TaskResult:
         started: When its first try began.
         ended: When it got its final state.
         teardown: Whether it cleaned up after others: that it failed does not fail the run.
+        cached_from: The run whose success stands for it, if it is cached.
+        reason: Why it was run, or not.
     """
 
     task_id: str
@@ -33,6 +35,8 @@ class TaskResult:
     started: datetime | None = None
     ended: datetime | None = None
     teardown: bool = False
+    cached_from: str | None = None
+    reason: str = ""
 
     @property
     def seconds(self) -> float:
@@ -109,6 +113,8 @@ class RunResult:
                     "ended": task.ended.isoformat() if task.ended else None,
                     "result": task.result,
                     "error": task.error,
+                    "cached_from": task.cached_from,
+                    "reason": task.reason,
                 }
                 for task in self.tasks.values()
             },

@@ -6,18 +6,22 @@ the same order the answers are the same. Every edge is looked at once: a whole r
 
 A teardown has no trigger rule: once all its upstreams have ended it starts if one of its setups was started, and is
 skipped if none was. Cancelling leaves these alone.
+
+A run that another process left goes on with :meth:`Scheduler.restore`.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydag_gcp.states import BAD, TaskState, TriggerRule
 
 _GOOD = frozenset({TaskState.SUCCESS, TaskState.CACHED})
 _WAITING = frozenset({TaskState.SCHEDULED, TaskState.QUEUED})
+#: Rules that may be met before all upstreams have ended.
+_IMPATIENT = frozenset({TriggerRule.ONE_SUCCESS, TriggerRule.ONE_FAILED, TriggerRule.ALWAYS})
 
 
 @dataclass(slots=True)
@@ -32,6 +36,7 @@ class _Node:
     skipped: int = 0
     setups: tuple[_Node, ...] = ()
     started: bool = False
+    surely: bool = False  # it was started, and is to be started once more whatever its upstreams come to
     doom: TaskState | None = None
 
     def count(self, upstream: TaskState) -> None:
@@ -49,15 +54,22 @@ class _Node:
         """Whether it is a teardown of something that was started."""
         return any(setup.started for setup in self.setups)
 
+    @property
+    def waits_for_all(self) -> bool:
+        """Whether it starts only after the end of all its upstreams."""
+        return bool(self.setups) or self.rule not in _IMPATIENT
+
     def never_start(self, doom: TaskState) -> None:
         """Let it end so once all its upstreams have ended; what follows from it must not start earlier."""
-        if self.state in _WAITING and self.doom is None:
+        if self.state in _WAITING and not self.surely and self.doom is None:
             self.state, self.doom = TaskState.SCHEDULED, doom
 
     def verdict(self) -> TaskState | None:
         """QUEUED: start it; UPSTREAM_FAILED, SKIPPED, CANCELLED: it never will; None: not decided yet."""
         if self.doom is not None:
             return self.doom if self.ended else None
+        if self.surely:
+            return TaskState.QUEUED if self.ended or not self.waits_for_all else None
         if self.setups:
             return _teardown(self)
         if self.total == 0 or self.rule is TriggerRule.ALWAYS:
@@ -162,6 +174,50 @@ class Scheduler:
             if node.verdict() is TaskState.QUEUED:
                 self._queue(task_id)
 
+    def restore(
+        self,
+        ended: Mapping[str, TaskState],
+        started: Collection[str] = (),
+        *,
+        skip: Iterable[str] = (),
+        repeat: Collection[str] = (),
+    ) -> list[tuple[str, TaskState]]:
+        """Go on where another scheduler of the same tasks stopped. Call it before any other method.
+
+        Args:
+            ended: The final states of the tasks that have ended.
+            started: The tasks that have been started, whether or not they have ended. One that has not is running: it
+                is finished, or started :meth:`again`.
+            skip: What the branches among ``ended`` leave out; see :meth:`finish`.
+            repeat: Tasks that had ended and are started once more, so not among ``ended``. They are ready at once;
+                what is downstream of one of them, however far, waits for its end.
+
+        Returns:
+            The tasks that end with it because they never start, in order.
+
+        Raises:
+            ValueError: A state is not final, or a task to be repeated has ended.
+        """
+        for task_id, state in ended.items():
+            if not state.final or task_id in repeat:
+                raise ValueError(f"task {task_id!r} cannot be restored as {state.value}")
+            self._nodes[task_id].state = state
+        for task_id in {*started, *repeat}:
+            node = self._nodes[task_id]
+            node.started = True
+            node.state = node.state if task_id in ended else TaskState.RUNNING
+        for task_id, state in ended.items():
+            for below in self._nodes[task_id].downstream:
+                self._nodes[below].count(state)
+        self._unfinished -= len(ended)
+        for name in skip:
+            self._nodes[name].never_start(TaskState.SKIPPED)
+        for task_id in repeat:
+            self._hold_back_behind(task_id)
+        for task_id in repeat:
+            self.again(task_id)
+        return self._settle_waiting()
+
     def ready(self) -> str | None:
         """The task to start next, or None if none is ready now."""
         while self._ready and self._nodes[self._ready[0][1]].state is not TaskState.QUEUED:
@@ -178,17 +234,35 @@ class Scheduler:
         if node.state is not TaskState.QUEUED:
             raise ValueError(f"task {task_id!r} is {node.state.value}, not ready")
         node.state = TaskState.RUNNING
-        node.started = True
+        node.started, node.surely = True, False
 
-    def again(self, task_id: str) -> None:
-        """Say that a started task wants to be started once more; it is ready at once.
+    def hold(self, task_id: str) -> None:
+        """Say that a ready task waits for a decision: it is finished, or ready :meth:`again`. It was not started.
+
+        Raises:
+            ValueError: It is not ready.
+        """
+        node = self._nodes[task_id]
+        if node.state is not TaskState.QUEUED:
+            raise ValueError(f"task {task_id!r} is {node.state.value}, not ready")
+        node.state = TaskState.RUNNING
+
+    def again(self, task_id: str, *, surely: bool = False) -> None:
+        """Say that a started task wants to be started once more; it is ready at once, unless something is repeated.
+
+        Args:
+            task_id: The task.
+            surely: Whether it is started also after :meth:`cancel`: what an earlier process began must be looked at.
 
         Raises:
             ValueError: It has not been started.
         """
-        if self._nodes[task_id].state is not TaskState.RUNNING:
-            raise ValueError(f"task {task_id!r} is {self._nodes[task_id].state.value}, not started")
-        self._queue(task_id)
+        node = self._nodes[task_id]
+        if node.state is not TaskState.RUNNING:
+            raise ValueError(f"task {task_id!r} is {node.state.value}, not started")
+        node.state, node.surely = TaskState.SCHEDULED, surely
+        if node.ended or not node.waits_for_all:
+            self._queue(task_id)
 
     def finish(self, task_id: str, state: TaskState, skip: Iterable[str] = ()) -> list[tuple[str, TaskState]]:
         """Say how a task ended; return the tasks that end with it because they never start, in order.
@@ -219,7 +293,8 @@ class Scheduler:
         Returns:
             The tasks that end at once, in order.
         """
-        doomed = {n: node for n, node in self._nodes.items() if node.state in _WAITING and not node.has_work}
+        spared = {name for name, node in self._nodes.items() if node.has_work or node.surely}
+        doomed = {n: node for n, node in self._nodes.items() if node.state in _WAITING and n not in spared}
         for node in doomed.values():
             node.never_start(TaskState.CANCELLED)
         ended: list[tuple[str, TaskState]] = []
@@ -232,6 +307,30 @@ class Scheduler:
     def done(self) -> bool:
         """Tell whether every task has ended."""
         return self._unfinished == 0
+
+    def _hold_back_behind(self, task_id: str) -> None:
+        """Have what comes after a task only by way of tasks that were started wait for its end, too."""
+        direct = set(self._nodes[task_id].downstream)
+        seen, ways = set(direct), list(direct)
+        while ways:
+            node = self._nodes[way := ways.pop()]
+            if not node.waits_for_all:
+                continue
+            if not node.state.final and way not in direct:
+                node.total += 1
+                self._nodes[task_id].downstream.append(way)
+            if node.started or node.state.final:
+                ways += [below for below in node.downstream if below not in seen]
+                seen.update(node.downstream)
+
+    def _settle_waiting(self) -> list[tuple[str, TaskState]]:
+        """Queue what is ready by what is known now, and end what never will be."""
+        ended: list[tuple[str, TaskState]] = []
+        for task_id, node in self._nodes.items():
+            if node.state is TaskState.SCHEDULED:
+                self._decide(task_id, ended)
+        self._spread(ended)
+        return ended
 
     def _queue(self, task_id: str) -> None:
         node = self._nodes[task_id]
@@ -247,9 +346,11 @@ class Scheduler:
     def _propagate(self, task_id: str, outcome: TaskState, ended: list[tuple[str, TaskState]]) -> None:
         node = self._nodes[task_id]
         node.count(outcome)
-        if node.state is not TaskState.SCHEDULED:
-            return
-        verdict = node.verdict()
+        if node.state is TaskState.SCHEDULED:
+            self._decide(task_id, ended)
+
+    def _decide(self, task_id: str, ended: list[tuple[str, TaskState]]) -> None:
+        verdict = self._nodes[task_id].verdict()
         if verdict is TaskState.QUEUED:
             self._queue(task_id)
         elif verdict is not None:

@@ -40,7 +40,7 @@ def select(
             raise DefinitionError(f"no task {task_id!r} in the DAG", hint=did_you_mean_one_of(task_id, tasks))
     below = downstream_of(upstream)
     services = _Services(tasks, below, ctx_of)
-    chosen, fresh = set[str](), set(only) | _reach(start_from, below)
+    chosen, fresh = set[str](), set(only) | reach(start_from, below)
     while fresh:  # what comes along may need something itself
         chosen |= fresh
         fresh = services.needed_by(fresh) - chosen
@@ -57,9 +57,9 @@ class _Services:
         ctx_of: Callable[[str], Context],
     ) -> None:
         self._downstream = downstream
-        written = {task_id: _clusters(task.writes(ctx_of(task_id))) for task_id, task in tasks.items()}
+        written = {task_id: clusters(task.writes(ctx_of(task_id))) for task_id, task in tasks.items()}
         # Who writes a cluster does not need it: deleting one must not create it first.
-        used = {task_id: _clusters(task.uses(ctx_of(task_id))) - written[task_id] for task_id, task in tasks.items()}
+        used = {task_id: clusters(task.uses(ctx_of(task_id))) - written[task_id] for task_id, task in tasks.items()}
         self._written = {task_id: clusters for task_id, clusters in written.items() if clusters}
         self._used = {task_id: clusters for task_id, clusters in used.items() if clusters}
         self._teardowns = defaultdict[str, set[str]](set)
@@ -72,16 +72,17 @@ class _Services:
         needed: set[str] = set()
         for service, clusters in self._written.items():
             users = {task_id for task_id in chosen if not clusters.isdisjoint(self._used.get(task_id, ()))}
-            if users and not users.isdisjoint(_reach([service], self._downstream)):
+            if users and not users.isdisjoint(reach([service], self._downstream)):
                 needed |= {service} | self._teardowns[service]
         return needed
 
 
-def _clusters(resources: Iterable[object] | None) -> set[Cluster]:
+def clusters(resources: Iterable[object] | None) -> set[Cluster]:
+    """The clusters among resources."""
     return {resource for resource in resources or () if isinstance(resource, Cluster)}
 
 
-def _reach(starts: Iterable[str], edges: Mapping[str, Sequence[str]]) -> set[str]:
+def reach(starts: Iterable[str], edges: Mapping[str, Sequence[str]]) -> set[str]:
     """Follow edges from some tasks; these are reached, too."""
     reached, waiting = set(starts), list(starts)
     while waiting:

@@ -64,10 +64,13 @@ def _table(tasks: Sequence[TaskResult]) -> Table:
     table.add_column("state", no_wrap=True)
     table.add_column("tries", justify="right", no_wrap=True)
     table.add_column("duration", justify="right", no_wrap=True)
+    cached = any(task.cached_from for task in tasks)
+    if cached:
+        table.add_column("from run", no_wrap=True)
     for task in tasks:
         took = duration(task.seconds) if task.started and task.ended else ""
-        style = STYLES[task.state]
-        table.add_row(task.task_id, Text(task.state.value, style=style), str(task.tries), took)
+        state = Text(task.state.value, style=STYLES[task.state])
+        table.add_row(task.task_id, state, str(task.tries), took, *([task.cached_from or ""] if cached else []))
     return table
 
 
@@ -94,6 +97,8 @@ def verdict(result: RunResult) -> Text:
         times += f", critical path {duration(result.critical_seconds)}: {_path(result.critical_path)}"
     torn = [task.task_id for task in result.tasks.values() if task.teardown and task.state is TaskState.FAILED]
     text.append(times, style="not bold default")
+    if result.state is RunState.INTERRUPTED:
+        text.append(f"; `pydag resume {result.run_id}` goes on with it", style="not bold default")
     if torn:
         text.append(f"; what {name_some(torn)} should have cleaned up may be left", style="not bold yellow")
     return text

@@ -1,19 +1,26 @@
-"""What a task may return."""
+"""What a task may return, and one try of local work."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pydag_gcp import Cluster, GCSObject, Table, task
-from pydag_gcp.attempt import as_json
+from pydag_gcp.attempt import LocalAttempt, as_json
 from pydag_gcp.dag import DAG
 from pydag_gcp.errors import TaskError
 from pydag_gcp.executor import execute
+from pydag_gcp.operator import Context, Operator
 from pydag_gcp.planner import plan
+from pydag_gcp.retry import RESEND_LIMIT
 from pydag_gcp.settings import load
+from pydag_gcp.states import TaskState
+from tests.virtual_driver import Virtual, driving, record_of
 
 
 def nested(levels: int) -> list[Any]:
@@ -76,3 +83,91 @@ def test_a_result_that_is_nested_too_deep_fails_its_task_and_not_the_run(tmp_pat
     assert result.tasks["deep"].state == "failed"
     assert "more than 100 levels" in str(result.tasks["deep"].error)
     assert result.tasks["other"].state == "success"
+
+
+# one try --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Virtual]:
+    with driving(tmp_path) as driver:
+        yield driver
+
+
+Start = Callable[..., LocalAttempt]
+
+
+@pytest.fixture
+def start(driver: Virtual, ctx: Context) -> Start:
+    """Starts a try of a task that counts how often it was executed."""
+    count = itertools.count(1)
+
+    class Count(Operator):
+        def execute(self, ctx: Context) -> Any:
+            return next(count)
+
+    def begin(number: int = 1, **fields: Any) -> LocalAttempt:
+        attempt = LocalAttempt(Count(task_id="a_task", **fields), replace(ctx, try_number=number), driver)
+        attempt.start()
+        return attempt
+
+    return begin
+
+
+def test_a_success_that_nobody_remembers_ends_at_once(start: Start, driver: Virtual) -> None:
+    attempt = start()
+    driver.run(0.01)
+    end = driver.ends[attempt]
+    assert (end.state, end.result, end.records) == (TaskState.SUCCESS, 1, ())
+    assert driver.observed == []
+
+
+def test_what_a_function_has_left_is_asked_for_again_and_the_function_is_not_called_again(
+    start: Start, driver: Virtual
+) -> None:
+    driver.observations = [ConnectionResetError(), TimeoutError()]
+    attempt = start()
+    driver.run(60)
+    end = driver.ends[attempt]
+    assert (end.state, end.result, end.records) == (TaskState.SUCCESS, 1, (record_of(attempt, 1),))
+    assert len(driver.observed) == 3
+
+
+def test_an_error_that_will_not_pass_is_not_asked_for_again(start: Start, driver: Virtual) -> None:
+    driver.observations = [PermissionError("may not")]
+    attempt = start()
+    driver.run(1)
+    assert driver.ends[attempt].state is TaskState.SUCCESS
+    assert [last for _, last in driver.observed] == [False, True]
+
+
+@pytest.mark.parametrize("why", ["cancel", "timeout"])
+def test_nothing_makes_a_success_undone(start: Start, driver: Virtual, why: str) -> None:
+    driver.observations = [ConnectionResetError()] * 10**4
+    attempt = start(timeout=10)
+    driver.run(1)
+    attempt.cancel() if why == "cancel" else None
+    driver.run(60)
+    assert (attempt in driver.ends) is (why == "cancel")
+    driver.run(RESEND_LIMIT)
+    assert driver.ends[attempt].state is TaskState.SUCCESS
+
+
+def test_nothing_is_executed_when_the_lease_is_lost(start: Start, driver: Virtual) -> None:
+    driver.lost = True
+    attempt = start()
+    driver.run(60)
+    assert attempt not in driver.ends
+    driver.lost = driver.left = False
+    again = start(number=2)
+    driver.run(60)
+    assert driver.ends[again].result == 1
+
+
+def test_a_result_that_comes_after_a_cancel_is_dropped(start: Start, driver: Virtual) -> None:
+    driver.observations = []
+    attempt = start()
+    attempt.cancel()
+    driver.run(60)
+    assert driver.ends[attempt].state is TaskState.CANCELLED
+    assert driver.observed == []

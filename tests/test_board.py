@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -141,3 +142,14 @@ def test_a_pick_never_exceeds_the_room_and_accounts_for_every_task(states: list[
     shown, hidden = known.pick(room)
     assert len(shown) <= room
     assert len({row.task_id for row in shown}) + hidden == len(states)
+
+
+def test_what_had_ended_before_is_known_from_the_start() -> None:
+    ended = {"a": TaskState.SUCCESS, "b": TaskState.FAILED}
+    upstream = {"a": (), "b": (), "c": ("a",)}
+    found = Board(replace(board(**upstream).started, resumed=True, ended=ended))
+    assert found.summary == "2 of 3 ended, 1 failed"
+    assert found.words(found.rows["c"]) == "waits for its turn"
+    found.apply(changed("c", TaskState.CACHED, 0, detail="nothing has changed, from run r1"))
+    assert found.words(found.rows["c"]) == "nothing has changed, from run r1"
+    assert found.summary == "3 of 3 ended, 1 failed"

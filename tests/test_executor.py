@@ -22,7 +22,7 @@ from pydag_gcp.events import Event, RunEnded, RunStarted, RunWarned, TaskChanged
 from pydag_gcp.executor import execute
 from pydag_gcp.function import task
 from pydag_gcp.gcp import Clients
-from pydag_gcp.operator import Context, Done, Failed, Operator, RemoteOperator, Running, Status
+from pydag_gcp.operator import Context, Failed, Status
 from pydag_gcp.planner import plan
 from pydag_gcp.resources import Table
 from pydag_gcp.result import RunResult
@@ -30,66 +30,10 @@ from pydag_gcp.retry import Retry
 from pydag_gcp.runtime_value import Param, RuntimeValue
 from pydag_gcp.settings import load
 from pydag_gcp.states import RunState, TaskState, TriggerRule
+from tests.service import Call, Job, Service
 
 pytestmark = pytest.mark.usefixtures("project")
 FAST = Retry(attempts=3, wait=0.01, jitter=0)
-
-
-class Call(Operator):
-    """Local work: calls a function with its context."""
-
-    function: Callable[[Context], Any] = lambda _: None
-
-    def execute(self, ctx: Context) -> Any:
-        return self.function(ctx)
-
-
-class Service:
-    """A service that runs jobs for a while: what the cloud is to the executor."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[str, float] = {}
-        self.cancelled: set[str] = set()
-        self.submits: list[str] = []
-        self.faults: list[Exception] = []
-        self.accept_before_fault = True
-
-    def submit(self, job_id: str) -> None:
-        self.submits.append(job_id)
-        fault = self.faults.pop(0) if self.faults else None
-        if fault is None or self.accept_before_fault:
-            self.jobs.setdefault(job_id, time.monotonic())
-        if fault is not None:
-            raise fault
-
-
-class Job(RemoteOperator):
-    """A remote job that takes ``seconds``; every failed one of ``outcomes`` is used up by one try."""
-
-    service: ClassVar[Service]
-    seconds: float = 0.0
-    outcomes: tuple[Status, ...] = ()
-    partial: bool = False
-
-    def submit(self, ctx: Context, job_id: str) -> dict[str, Any]:
-        self.service.submit(job_id)
-        return {"job_id": job_id, "try": ctx.try_number}
-
-    def poll(self, ctx: Context, handle: Mapping[str, Any]) -> Status:
-        if handle["job_id"] in self.service.cancelled:
-            return Failed(reason="stopped")
-        if time.monotonic() - self.service.jobs[handle["job_id"]] < self.seconds:
-            return Running(detail="stage 1")
-        return self.outcomes[handle["try"] - 1] if handle["try"] <= len(self.outcomes) else Done()
-
-    def result(self, ctx: Context, handle: Mapping[str, Any]) -> Any:
-        return {"job_id": handle["job_id"]}
-
-    def cancel(self, ctx: Context, handle: Mapping[str, Any]) -> None:
-        self.service.cancelled.add(handle["job_id"])
-
-    def atomic(self, ctx: Context) -> bool:
-        return not self.partial
 
 
 @pytest.fixture
@@ -515,8 +459,8 @@ def test_a_refusal_after_an_unanswered_submit_is_not_taken_for_a_rejection(servi
     assert len(set(service.submits)) == len(service.jobs) == 1
 
 
-@pytest.mark.parametrize("broken", ["handle", "atomic"])
-def test_an_operator_that_fails_after_its_submit_starts_no_second_job(service: Service, broken: str) -> None:
+@pytest.mark.parametrize(("broken", "said"), [("handle", "cannot tell whether job"), ("atomic", "cannot follow job")])
+def test_an_operator_that_fails_after_its_submit_starts_no_second_job(service: Service, broken: str, said: str) -> None:
     class Broken(Job):
         def submit(self, ctx: Context, job_id: str) -> dict[str, Any]:
             return super().submit(ctx, job_id) | ({"set": {1}} if broken == "handle" else {})
@@ -525,8 +469,8 @@ def test_an_operator_that_fails_after_its_submit_starts_no_second_job(service: S
             raise LookupError("a bug")
 
     with DAG("broken", retry=Retry(attempts=3, wait=0, jitter=0, on=(Exception,))) as dag:
-        Broken(task_id="job")
-    assert "cannot tell whether job" in str(run(dag).tasks["job"].error)
+        Broken(task_id="job", outcomes=(Failed(reason="busy", transient=True),))
+    assert said in str(run(dag).tasks["job"].error)
     assert len(set(service.submits)) == len(service.jobs) == 1
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +251,42 @@ def test_a_missing_secret_is_told_before_anything_runs(project: Path, monkeypatc
     assert list(planned(dag, only=["other"]).tasks) == ["other"]
     monkeypatch.setenv("PYDAG_TEST_LOGIN", "hunter2-hunter2")
     planned(dag)
+
+
+# what was asked for ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("schedule", "given", "dated"), [(None, None, False), (None, DAY, True), ("0 6 * * *", None, True)]
+)
+def test_a_plan_says_whether_runs_are_told_apart_by_date(
+    project: Path, schedule: str | None, given: datetime | None, dated: bool
+) -> None:
+    with DAG("series", schedule=schedule) as series:
+        Touch(task_id="a")
+    assert planned(series, logical_date=given).dated is dated
+
+
+def test_a_plan_says_what_was_asked_for_by_name(project: Path) -> None:
+    with DAG("asked") as asked:
+        Touch(task_id="a") >> Touch(task_id="b") >> Touch(task_id="c")
+    found = planned(asked, only="c", start_from=["a"])
+    assert found.requested == frozenset({"a", "c"})
+    assert list(found.tasks) == ["a", "b", "c"]
+    assert planned(asked).requested == frozenset()
+
+
+def test_what_was_asked_for_is_json(project: Path) -> None:
+    with DAG("asked", params={"table": Table("d.t"), "day": date(2026, 1, 2), "n": 1}) as asked:
+        Touch(task_id="a")
+    given = {"table": Table("d.u"), "day": date(2026, 2, 3)}
+    found = planned(asked, params=given, cache=False, max_bytes=7, only=["a"])
+    assert json.loads(json.dumps(found.options)) == found.options
+    assert {name: found.options[name] for name in ("only", "start_from", "cache", "max_bytes")} == {
+        "only": ["a"],
+        "start_from": [],
+        "cache": False,
+        "max_bytes": 7,
+    }
+    # And it gives the same params when it is read again
+    assert asked.resolve_params(found.options["params"]) == found.context.params

@@ -297,3 +297,14 @@ def test_a_failed_teardown_is_counted_by_itself() -> None:
     ):
         listener(event)
     assert stream.getvalue().splitlines()[-1].endswith("run r2d2 success: 2 of 2 ended, 1 teardown failed")
+
+
+def test_a_run_that_goes_on_says_so_and_a_cached_task_where_it_comes_from() -> None:
+    stream = io.StringIO()
+    lines = PlainLines(stream)
+    lines(replace(started(UPSTREAM), resumed=True, ended={"startup_dataproc_1": TaskState.SUCCESS}))
+    lines(changed("create_table_stg_1", TaskState.CACHED, 0, detail="nothing has changed, from run c3po"))
+    assert [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()] == [
+        "run r2d2 of daily on local goes on, logical date 2022-01-31T06:00:00, 3 tasks, 1 of them ended before",
+        "create_table_stg_1 cached: nothing has changed, from run c3po",
+    ]

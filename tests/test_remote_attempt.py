@@ -1,14 +1,11 @@
-"""One try of remote work against a cloud that dies, in virtual time."""
+"""One try of remote work against a cloud that dies, and one that another process left, in virtual time."""
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import partial
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,20 +13,23 @@ import pytest
 from google.api_core.exceptions import Forbidden
 
 from pydag_gcp import executor, remote_attempt
-from pydag_gcp.attempt import Attempt, End, Outcome
+from pydag_gcp.attempt import Attempt
 from pydag_gcp.dag import DAG
-from pydag_gcp.errors import LocalCloudError, NotYet
+from pydag_gcp.errors import LocalCloudError, NotYet, TaskTimeout
 from pydag_gcp.events import Event, RunWarned
 from pydag_gcp.executor import execute
 from pydag_gcp.gcp import Clients
-from pydag_gcp.loop import Timer
 from pydag_gcp.operator import Context, Done, Failed, RemoteOperator, Running, Status
-from pydag_gcp.outages import PATIENCE, Outages
+from pydag_gcp.outages import PATIENCE
 from pydag_gcp.planner import plan
-from pydag_gcp.remote_attempt import REFUSED_LOOKS, RESEND_LIMIT, RemoteAttempt
+from pydag_gcp.record import Record
+from pydag_gcp.remote_attempt import REFUSED_LOOKS, RemoteAttempt
+from pydag_gcp.resources import Cluster, Resource
+from pydag_gcp.retry import RESEND_LIMIT
+from pydag_gcp.runtime_value import Param
 from pydag_gcp.settings import load
 from pydag_gcp.states import RunState, TaskState
-from pydag_gcp.store import Store
+from tests.virtual_driver import Virtual, driving, record_of
 
 CALLS = ["submit", "poll", "result", "cancel"]
 
@@ -45,6 +45,7 @@ class Cloud:
     #: Calls that are refused for good, and how often.
     refusals: dict[str, int] = field(default_factory=dict)
     endless: bool = False
+    fails: bool = False
     starts: int = 0
     jobs: set[str] = field(default_factory=set)
     cancelled: set[str] = field(default_factory=set)
@@ -92,6 +93,8 @@ class Job(RemoteOperator):
         self.cloud.take("poll")
         if handle["job_id"] in self.cloud.cancelled:
             return Failed(reason="stopped")
+        if self.cloud.fails:
+            return Failed(reason="broken")
         return Done() if self.cloud.looks() >= 3 and not self.cloud.endless else Running()
 
     def result(self, ctx: Context, handle: Mapping[str, Any]) -> Any:
@@ -103,55 +106,6 @@ class Job(RemoteOperator):
         self.cloud.cancelled.add(handle["job_id"])
 
 
-class Virtual:
-    """Drives tries in no time: every call is answered at once, and a timer that is waited for is due."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.now = 0.0
-        self.told: list[tuple[float, str]] = []
-        self.outages = Outages(lambda message: self.told.append((self.now, message)))
-        self.ends: dict[Attempt, End] = {}
-        self._timers: list[Timer] = []
-        self._numbers = itertools.count()
-
-    def clock(self) -> float:
-        return self.now
-
-    def after(self, seconds: float, action: Callable[[], None]) -> Timer:
-        timer = Timer(self.now + seconds, next(self._numbers), action)
-        heapq.heappush(self._timers, timer)
-        return timer
-
-    def call(self, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
-        try:
-            outcome = Outcome(value=function())
-        except Exception as error:  # noqa: BLE001  as the executor does
-            outcome = Outcome(error=error)
-        self.after(0.01, partial(then, outcome))
-
-    def work(self, attempt: Attempt, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
-        self.call(function, then)
-
-    def report(self, attempt: Attempt, state: TaskState, detail: str = "") -> None: ...
-
-    def wants_another(self, attempt: Attempt, end: End) -> bool:
-        return False
-
-    def ended(self, attempt: Attempt, end: End) -> None:
-        self.ends[attempt] = end
-
-    def run(self, seconds: float) -> None:
-        """Let so much time pass."""
-        until = self.now + seconds
-        while self._timers and self._timers[0].due <= until:
-            timer = heapq.heappop(self._timers)
-            if not timer.cancelled:
-                self.now = max(self.now, timer.due)
-                timer.action()
-        self.now = until
-
-
 @pytest.fixture
 def cloud() -> Cloud:
     Job.cloud = Cloud()
@@ -160,33 +114,51 @@ def cloud() -> Cloud:
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Iterator[Virtual]:
-    with Store(f"sqlite:///{tmp_path}/pydag.db") as store:
-        moment = datetime(2026, 1, 1, tzinfo=UTC)
-        store.start_run(
-            run_id="run1",
-            dag_id="a",
-            target="local",
-            logical_date=moment,
-            definition={},
-            pid=1,
-            host="h",
-            at=moment,
-        )
-        yield Virtual(store)
+    with driving(tmp_path) as driver:
+        yield driver
 
 
 @pytest.fixture
-def start(driver: Virtual, ctx: Context, cloud: Cloud) -> Callable[..., RemoteAttempt]:
-    """Starts a try of a task."""
+def attempt_of(driver: Virtual, ctx: Context, cloud: Cloud) -> Callable[..., RemoteAttempt]:
+    """Makes a try of a task."""
     clients = Revivable(ctx.target)
     clients.cloud = cloud
 
+    def make(task_id: str = "job", task: type[RemoteOperator] = Job, **fields: Any) -> RemoteAttempt:
+        return RemoteAttempt(task(task_id=task_id, **fields), replace(ctx, task_id=task_id, clients=clients), driver)
+
+    return make
+
+
+@pytest.fixture
+def start(attempt_of: Callable[..., RemoteAttempt]) -> Callable[..., RemoteAttempt]:
+    """Starts a try of a task."""
+
     def begin(task_id: str = "job", task: type[RemoteOperator] = Job, **fields: Any) -> RemoteAttempt:
-        attempt = RemoteAttempt(task(task_id=task_id, **fields), replace(ctx, task_id=task_id, clients=clients), driver)
+        attempt = attempt_of(task_id, task, **fields)
         attempt.start()
         return attempt
 
     return begin
+
+
+@pytest.fixture
+def attach(driver: Virtual, attempt_of: Callable[..., RemoteAttempt], cloud: Cloud) -> Callable[..., RemoteAttempt]:
+    """Takes up a try that another process began some seconds ago."""
+
+    def take_up(
+        *, ago: float = 1, accepted: bool = True, task: type[RemoteOperator] = Job, **fields: Any
+    ) -> RemoteAttempt:
+        attempt = attempt_of(task=task, **fields)
+        began = datetime.now(UTC) - timedelta(seconds=ago)
+        ctx, job_id = attempt.ctx, attempt.job_id
+        driver.store.start_try(ctx.run_id, ctx.task_id, ctx.try_number, job_id=job_id, at=began)
+        handle = {"job_id": job_id} if accepted else None
+        cloud.jobs |= {job_id} if accepted else set()
+        attempt.attach(handle, started=began)
+        return attempt
+
+    return take_up
 
 
 Start = Callable[..., RemoteAttempt]
@@ -409,3 +381,251 @@ def test_refused_looks_are_counted_in_a_row(start: Start, driver: Virtual, cloud
     attempt = start()
     driver.run(60)
     assert driver.ends[attempt].state is TaskState.SUCCESS
+
+
+# taken up from another process ---------------------------------------------------------------------------------------
+
+
+def test_a_job_that_was_accepted_is_looked_at_and_not_sent_again(attach: Start, driver: Virtual, cloud: Cloud) -> None:
+    attempt = attach()
+    driver.run(60)
+    assert (driver.ends[attempt].state, driver.ends[attempt].result) == (TaskState.SUCCESS, "all is well")
+    assert cloud.calls == ["poll", "poll", "poll", "result"]
+    assert attempt.started < datetime.now(UTC) - timedelta(seconds=1)
+    assert len(driver.store.tries("run1")) == 1
+
+
+def test_a_job_that_nobody_knows_of_is_sent_again_under_its_id(attach: Start, driver: Virtual, cloud: Cloud) -> None:
+    attempt = attach(accepted=False)
+    driver.run(60)
+    assert driver.ends[attempt].state is TaskState.SUCCESS
+    assert cloud.jobs == {attempt.job_id}
+    (row,) = driver.store.tries("run1")
+    assert row["handle"] == f'{{"job_id": "{attempt.job_id}"}}'
+
+
+def test_a_refusal_is_not_definite_as_the_other_process_may_have_sent_it(
+    attach: Start, driver: Virtual, cloud: Cloud
+) -> None:
+    cloud.refusals = {"submit": 1}
+    attempt = attach(accepted=False)
+    driver.run(60)
+    end = driver.ends[attempt]
+    assert (end.state, end.again) == (TaskState.FAILED, False)
+    assert f"cannot tell whether job {attempt.job_id} was accepted: 403 you may not" in str(end.error)
+
+
+def test_what_is_not_possible_yet_is_waited_for_as_in_the_first_process(attach: Start, driver: Virtual) -> None:
+    class Waits(Job):
+        def submit(self, ctx: Context, job_id: str) -> dict[str, Any]:
+            if driver.now < 120:
+                raise NotYet("the old cluster is being deleted")
+            return super().submit(ctx, job_id)
+
+    attempt = attach(accepted=False, task=Waits, ago=10**6)
+    driver.run(200)
+    assert driver.ends[attempt].state is TaskState.SUCCESS
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_job_taken_up_is_cancelled_whether_or_not_it_is_known(
+    attach: Start, driver: Virtual, cloud: Cloud, accepted: bool
+) -> None:
+    # Given a job that may be there, as far as we know
+    cloud.endless = True
+    attempt = attach(accepted=accepted)
+    # When it is cancelled at once
+    attempt.cancel()
+    driver.run(60)
+    # Then nothing is left of it, wherever it was
+    assert driver.ends[attempt].state is TaskState.CANCELLED
+    assert cloud.cancelled == cloud.jobs == {attempt.job_id}
+
+
+def test_a_job_that_succeeded_while_nobody_looked_did_not_time_out(
+    attach: Start, driver: Virtual, cloud: Cloud
+) -> None:
+    cloud.calls = ["poll"] * 2  # it ends at the third look
+    attempt = attach(ago=3600, timeout=60)
+    driver.run(60)
+    assert driver.ends[attempt].state is TaskState.SUCCESS
+    assert "cancel" not in cloud.calls
+
+
+def test_the_time_of_a_job_counts_from_when_the_other_process_began_it(
+    attach: Start, driver: Virtual, cloud: Cloud
+) -> None:
+    cloud.endless = True
+    attempt = attach(ago=50, timeout=60)
+    driver.run(9)
+    assert "cancel" not in cloud.calls
+    driver.run(10)
+    assert "timed out after 60 s" in str(driver.ends[attempt].error)
+
+
+def test_a_job_that_still_runs_after_its_time_is_cancelled(attach: Start, driver: Virtual, cloud: Cloud) -> None:
+    cloud.endless = True
+    attempt = attach(ago=3600, timeout=60)
+    driver.run(10)
+    assert isinstance(driver.ends[attempt].error, TaskTimeout)
+    assert cloud.calls[:2] == ["poll", "cancel"]
+
+
+def test_a_job_that_may_never_have_been_sent_has_its_full_time(attach: Start, driver: Virtual) -> None:
+    attempt = attach(accepted=False, ago=3600, timeout=60)
+    driver.run(60)
+    assert driver.ends[attempt].state is TaskState.SUCCESS
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_a_partial_job_that_failed_while_nobody_looked_is_repeated_only_if_that_does_no_harm(
+    attach: Start, driver: Virtual, cloud: Cloud, idempotent: bool
+) -> None:
+    class Partial(Job):
+        def atomic(self, ctx: Context) -> bool:
+            return False
+
+    cloud.fails = True
+    attempt = attach(task=Partial, idempotent=idempotent)
+    driver.run(60)
+    end = driver.ends[attempt]
+    assert (end.state, end.again, end.free) == (TaskState.FAILED, idempotent, False)
+    assert ("set idempotent=True" in end.held_back) is not idempotent
+
+
+def test_a_job_that_was_stopped_by_its_timeout_while_nobody_looked_timed_out(
+    attach: Start, driver: Virtual, cloud: Cloud
+) -> None:
+    cloud.fails = True
+    attempt = attach(ago=3600, timeout=60)
+    driver.run(60)
+    error = driver.ends[attempt].error
+    assert str(error) == "timed out after 60 s, or failed while nobody looked: broken"
+    assert isinstance(error, TaskTimeout)
+    assert error.transient
+
+
+class Service(Job):
+    """Starts something that deletes itself when it is idle."""
+
+    def writes(self, ctx: Context) -> frozenset[Resource]:
+        return frozenset({Cluster("etl", region="us-central1")})
+
+
+@pytest.mark.parametrize(("looks", "free"), [(0, True), (1, False)])
+def test_a_service_that_was_lost_while_nobody_looked_takes_no_try(
+    attach: Start, driver: Virtual, cloud: Cloud, looks: int, free: bool
+) -> None:
+    cloud.fails = not looks
+    attempt = attach(task=Service, ago=10)
+    driver.run(1)
+    cloud.fails = True
+    driver.run(60)
+    assert driver.ends[attempt].free is free
+
+
+def test_outputs_are_filled_in_before_a_job_is_looked_at(attach: Start, driver: Virtual) -> None:
+    class Renames(Job):
+        name: Param[str]
+
+        def result(self, ctx: Context, handle: Mapping[str, Any]) -> Any:
+            return self.name
+
+    with DAG("names"):
+        named = Job(task_id="named")
+    attempt = attach(task=Renames, name=named.output["name"])
+    attempt.ctx = replace(attempt.ctx, outputs={"named": {"name": "orders"}}.__getitem__)
+    driver.run(60)
+    assert driver.ends[attempt].result == "orders"
+
+
+# what a success has left ----------------------------------------------------------------------------------------------
+
+
+def test_a_success_ends_with_its_records(start: Start, driver: Virtual) -> None:
+    driver.observations = []
+    attempt = start()
+    driver.run(60)
+    assert driver.ends[attempt].records == (record_of(attempt, "all is well"),)
+
+
+def test_what_a_success_has_left_is_asked_for_again_while_the_cloud_is_away(start: Start, driver: Virtual) -> None:
+    driver.observations = [ConnectionResetError(), LocalCloudError("does not start"), ConnectionResetError()]
+    attempt = start()
+    driver.run(60)
+    assert driver.ends[attempt].state is TaskState.SUCCESS
+    assert len(driver.ends[attempt].records) == 1
+    assert [last for _, last in driver.observed] == [False] * 4
+
+
+def test_after_long_enough_what_is_known_will_do(start: Start, driver: Virtual) -> None:
+    driver.observations = [ConnectionResetError()] * 10**4
+    attempt = start()
+    driver.run(RESEND_LIMIT - 10)
+    assert attempt not in driver.ends
+    driver.run(60)
+    assert len(driver.ends[attempt].records) == 1
+    assert [last for _, last in driver.observed[-2:]] == [False, True]
+
+
+@pytest.mark.parametrize("why", ["cancel", "timeout"])
+def test_nothing_makes_a_success_undone(start: Start, driver: Virtual, cloud: Cloud, why: str) -> None:
+    # Given a job that has succeeded, of which we cannot see yet what it has left
+    driver.observations = [ConnectionResetError()] * 10**4
+    attempt = start(timeout=20)
+    driver.run(10)
+    # When it is cancelled, or its time is over
+    attempt.cancel() if why == "cancel" else None
+    driver.run(100)
+    # Then it has succeeded; a cancel is not kept waiting
+    assert (attempt in driver.ends) is (why == "cancel")
+    driver.run(RESEND_LIMIT)
+    assert driver.ends[attempt].state is TaskState.SUCCESS
+    assert "cancel" not in cloud.calls
+
+
+def test_a_success_that_cannot_be_recorded_at_all_is_none(
+    start: Start, driver: Virtual, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(attempt: Attempt, result: Any, *, last: bool) -> tuple[Record, ...]:
+        raise KeyError("t")
+
+    driver.observations = []
+    monkeypatch.setattr(driver, "observe", broken)
+    attempt = start()
+    driver.run(60)
+    end = driver.ends[attempt]
+    assert (end.state, end.again) == (TaskState.FAILED, False)
+    assert "it succeeded, but that cannot be recorded: 't'" in str(end.error)
+
+
+# the lease ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_nothing_is_called_any_more_when_the_lease_is_lost(
+    start: Start, driver: Virtual, cloud: Cloud, call: str
+) -> None:
+    # Given a run that is about to make a call
+    cloud.endless = call == "cancel"
+    attempt = start() if call != "submit" else None
+    while call == "result" and cloud.looks() < 3:
+        driver.run(0.001)
+    driver.run(0.02 if call in ("poll", "cancel") else 0)
+    # When its lease is lost before
+    driver.lost = True
+    if attempt is None:
+        attempt = start()
+    elif call == "cancel":
+        attempt.cancel()
+    before = list(cloud.calls)
+    driver.run(600)
+    # Then nothing happens, ever
+    assert cloud.calls == before
+    assert attempt not in driver.ends
+
+
+def test_what_was_read_before_the_submit_is_recorded_with_the_try(start: Start, driver: Virtual) -> None:
+    start()
+    (row,) = driver.store.tries("run1")
+    assert row["reads"] == '{"table p.d.t": "1"}'

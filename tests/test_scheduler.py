@@ -379,3 +379,187 @@ def test_no_task_starts_while_anything_that_it_waits_for_still_runs_or_is_still_
                 stack += [] if hurried or other in waits_for else [other]
                 waits_for.add(other)
         assert not [other for other in waits_for if f"start {other}" in before and f"end {other}" not in before]
+
+
+Run = tuple[dict[str, list[str]], dict[str, TriggerRule], dict[str, list[str]]]
+
+
+def scheduler_of(run: Run) -> Scheduler:
+    upstream, rules, teardowns = run
+    return Scheduler(upstream, rules=rules, teardowns=teardowns)
+
+
+class Played:
+    """A run that is played, and what a store would know of it."""
+
+    def __init__(self, run: Run, chance: random.Random) -> None:
+        self.scheduler = scheduler_of(run)
+        self.chance = chance
+        self.upstream = run[0]
+        self.ended: dict[str, TaskState] = {}
+        self.never_started: set[str] = set()
+        self.started: set[str] = set()
+        self.skip: list[str] = []
+
+    @property
+    def running(self) -> list[str]:
+        return sorted(self.started - self.ended.keys() - {self.scheduler.ready()})
+
+    def steps(self, most: int) -> None:
+        """Start one task, or end one well or badly, with or without a choice of what is left out, or try it again."""
+        for _ in range(most):
+            ready = self.scheduler.ready()
+            if ready is not None and (not self.running or self.chance.random() < 0.5):
+                self.scheduler.start(ready)
+                self.started.add(ready)
+            elif self.running:
+                name = self.chance.choice(self.running)
+                below = [other for other, above in self.upstream.items() if name in above]
+                skip = [other for other in below if self.chance.random() < 0.2]
+                self.finish(name, self.chance.choice([S, S, F, K]), skip)
+
+    def finish(self, name: str, state: TaskState, skip: list[str]) -> None:
+        self.skip += skip
+        self.ended[name] = state
+        never = dict(self.scheduler.finish(name, state, skip))
+        self.never_started |= never.keys()
+        self.ended.update(never)
+
+
+@given(runs(), st.integers(), st.integers(0, 60))
+def test_a_restored_scheduler_goes_on_as_the_undisturbed_one_would(run: Run, seed: int, steps: int) -> None:
+    # Given a run that is left at any point
+    played = Played(run, random.Random(seed))
+    played.steps(steps)
+    restored = scheduler_of(run)
+    assert restored.restore(played.ended, played.started, skip=played.skip) == []
+    # When both go on with the same events, of which a second try is one, then they say the same
+    chance = random.Random(seed + 1)
+    running = sorted(played.started - played.ended.keys())
+    for name in [name for name in running if chance.random() < 0.5]:
+        played.scheduler.again(name)
+        restored.again(name)
+        running.remove(name)
+    while not played.scheduler.done():
+        ready = played.scheduler.ready()
+        assert restored.ready() == ready
+        if ready is not None:
+            played.scheduler.start(ready)
+            restored.start(ready)
+            running.append(ready)
+        elif chance.random() < 0.1:
+            assert sorted(restored.cancel()) == sorted(played.scheduler.cancel())
+        if running and (ready is None or chance.random() < 0.5):
+            name, state = running.pop(chance.randrange(len(running))), chance.choice([S, F, K])
+            assert sorted(restored.finish(name, state)) == sorted(played.scheduler.finish(name, state))
+    assert restored.done()
+
+
+@given(runs(), st.integers(), st.integers(0, 60))
+def test_what_never_starts_ends_so_also_if_that_was_not_written_down(run: Run, seed: int, steps: int) -> None:
+    played = Played(run, random.Random(seed))
+    played.steps(steps)
+    known = {name: state for name, state in played.ended.items() if name not in played.never_started}
+    found = scheduler_of(run).restore(known, played.started, skip=played.skip)
+    assert {**known, **dict(found)} == played.ended
+
+
+def waits_for_all(run: Run, name: str) -> bool:
+    impatient = {TriggerRule.ONE_SUCCESS, TriggerRule.ONE_FAILED, TriggerRule.ALWAYS}
+    return name in run[2] or run[1][name] not in impatient
+
+
+def behind(run: Run, first: str) -> set[str]:
+    """What is ordered after a task, by a path of tasks that wait for all their upstreams."""
+    found: set[str] = {first}
+    grown = True
+    while grown:
+        more = {name for name, above in run[0].items() if found & set(above) and waits_for_all(run, name)} - found
+        grown = bool(more)
+        found |= more
+    return found - {first}
+
+
+@given(runs(), st.integers(), st.integers(1, 60), st.integers(0, 3))
+def test_what_is_behind_a_task_that_is_repeated_waits_for_it(run: Run, seed: int, steps: int, most: int) -> None:
+    # Given a run that is left, and some of its successes that are not there any more
+    chance = random.Random(seed)
+    played = Played(run, chance)
+    played.steps(steps)
+    gone = [name for name in sorted(played.started & played.ended.keys()) if played.ended[name] is S]
+    repeat = chance.sample(gone, min(most, len(gone)))
+    known = {name: state for name, state in played.ended.items() if name not in repeat}
+    restored = scheduler_of(run)
+    ended = dict(restored.restore(known, played.started, skip=played.skip, repeat=repeat))
+    running = sorted(played.started - played.ended.keys())
+    for name in list(running):
+        if chance.random() < 0.5:
+            restored.again(name, surely=True)
+            running.remove(name)
+    # When it goes on
+    while not restored.done():
+        while (ready := restored.ready()) is not None and (not running or chance.random() < 0.7):
+            # Then nothing that is behind one of these starts before that has ended
+            assert not [name for name in repeat if name not in ended and ready in behind(run, name)]
+            assert ready not in known
+            restored.start(ready)
+            running.append(ready)
+        name = running.pop(chance.randrange(len(running)))
+        ended[name] = chance.choice([S, F])
+        ended.update(restored.finish(name, ended[name]))
+    # And what had not ended has, once
+    assert ended.keys() | known.keys() == run[0].keys()
+    assert not ended.keys() & known.keys()
+
+
+def test_a_job_on_a_cluster_that_is_started_again_waits_for_it_by_way_of_one_that_has_ended() -> None:
+    upstream = {"create": [], "job1": ["create"], "job2": ["job1"], "other": [], "delete": ["job2", "create"]}
+    scheduler = Scheduler(upstream, teardowns={"delete": ["create"]})
+    scheduler.restore({"job1": S}, ["create", "job1"], repeat=["create"])
+    for expected in ("create", "other"):
+        assert scheduler.ready() == expected
+        scheduler.start(expected)
+    assert scheduler.ready() is None
+    scheduler.finish("create", S)
+    assert scheduler.ready() == "job2"
+    scheduler.start("job2")
+    scheduler.finish("job2", S)
+    assert scheduler.ready() == "delete"
+
+
+def test_what_follows_a_running_task_waits_for_a_cluster_that_is_started_again() -> None:
+    scheduler = Scheduler({"create": [], "job1": ["create"], "job2": ["job1"], "job3": ["job2"]})
+    # Given job2, which runs on, and whose cluster is gone for what follows
+    scheduler.restore({"job1": S}, ["create", "job1", "job2"], repeat=["create"])
+    scheduler.start("create")
+    scheduler.finish("job2", S)
+    assert scheduler.ready() is None
+    scheduler.finish("create", S)
+    assert scheduler.ready() == "job3"
+
+
+def test_what_an_earlier_process_may_have_sent_is_looked_at_also_if_the_run_is_cancelled() -> None:
+    upstream = {"sent": [], "tried": [], "after": ["sent"]}
+    scheduler = Scheduler(upstream)
+    scheduler.restore({}, ["sent", "tried"])
+    scheduler.again("sent", surely=True)
+    scheduler.again("tried")
+    assert scheduler.cancel() == [("tried", TaskState.CANCELLED)]
+    assert scheduler.ready() == "sent"
+    scheduler.start("sent")
+    assert scheduler.finish("sent", TaskState.CANCELLED) == [("after", TaskState.CANCELLED)]
+    assert scheduler.done()
+
+
+def test_a_teardown_of_what_an_earlier_process_started_runs() -> None:
+    scheduler = Scheduler({"create": [], "job": ["create"], "delete": ["job"]}, teardowns={"delete": ["create"]})
+    scheduler.restore({"create": S}, ["create"])
+    assert scheduler.cancel() == [("job", TaskState.CANCELLED)]
+    assert scheduler.ready() == "delete"
+
+
+def test_a_state_that_is_not_final_is_not_restored() -> None:
+    with pytest.raises(ValueError, match="task 'a' cannot be restored as running"):
+        Scheduler({"a": []}).restore({"a": TaskState.RUNNING})
+    with pytest.raises(ValueError, match="task 'a' cannot be restored as success"):
+        Scheduler({"a": []}).restore({"a": S}, repeat=["a"])

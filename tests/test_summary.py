@@ -118,3 +118,13 @@ def test_a_teardown_that_failed_is_told_apart_from_what_fails_the_run() -> None:
 def test_skipped_tasks_do_not_crowd_out_those_that_took_long() -> None:
     idle = [TaskResult(task_id=f"s{i}", state=TaskState.SKIPPED, ended=START) for i in range(2 * ROWS)]
     assert "t0" in {line.split()[0] for line in said(run(task("t0", 0, 9), *idle)) if line}
+
+
+def test_cached_tasks_say_which_run_they_come_from() -> None:
+    cached = TaskResult(task_id="b", state=TaskState.CACHED, ended=START, cached_from="c3po")
+    lines = said(run(task("a", 0, 1), cached, upstream={"a": (), "b": ()}))
+    assert lines[1:4] == [
+        "task  state    tries  duration  from run",
+        "a     success      1     1.0 s",
+        "b     cached       0            c3po",
+    ]

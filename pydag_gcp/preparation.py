@@ -1,0 +1,109 @@
+"""What comes before a run's first task: its target is reached, its files are read, its tasks are decided."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from pydag_gcp import datasets
+from pydag_gcp.decision import Verdict
+from pydag_gcp.edges import downstream_of
+from pydag_gcp.errors import RunFailed
+from pydag_gcp.fetching import fetch
+from pydag_gcp.operator import Operator, RemoteOperator
+from pydag_gcp.planner import Plan
+from pydag_gcp.resources import Cluster
+from pydag_gcp.resumption import Past
+from pydag_gcp.retry import asking_again
+from pydag_gcp.selection import clusters, reach
+from pydag_gcp.states import TaskState
+from pydag_gcp.verdicts import Verdicts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What preparing a run has shown.
+
+    Attributes:
+        warnings: What the author should know.
+        repeat: Services that had been started, are gone, and are needed again.
+    """
+
+    warnings: tuple[str, ...]
+    repeat: frozenset[str] = frozenset()
+
+
+def prepare(plan: Plan, verdicts: Verdicts, past: Past | None, *, cancel: bool) -> Prepared:
+    """Prepare a run; called beside the thread that hears signals.
+
+    Args:
+        plan: What the run does.
+        verdicts: Where it is decided what becomes of its tasks.
+        past: What is known of the run if it goes on.
+        cancel: Whether it goes on only to end its jobs.
+
+    Raises:
+        TargetUnreachable: The target does not answer.
+        DefinitionError: A file in a bucket is not there, or wrong.
+        SettingsError: A dataset is missing and may not be created.
+        RunFailed: What had been taken from an earlier run no longer stands for what it stood for.
+    """
+    remote = any(isinstance(task, RemoteOperator) for task in plan.tasks.values())
+    if remote:  # local work that needs the cloud will find out
+        plan.clients.check()
+    warnings = list(fetch(plan) if remote else plan.warnings)
+    if not cancel:
+        warnings += verdicts.decide()
+    for task_id, one in past.open.items() if past else ():
+        verdicts.had_begun(task_id, one.reads if one.has_job else None)
+    if cancel:
+        return Prepared(warnings=tuple(warnings))
+    runs = _to_run(plan, verdicts, past)
+    if remote:
+        created = datasets.ensure(plan.clients, plan.written_tables(runs))
+        warnings += [f"created missing dataset {dataset}" for dataset in created]
+    return Prepared(warnings=tuple(warnings), repeat=_gone(plan, past, runs) if past else frozenset())
+
+
+def _to_run(plan: Plan, verdicts: Verdicts, past: Past | None) -> list[str]:
+    """The tasks that will run, or may."""
+    if past is not None:
+        _check_cached(past, verdicts)
+    ended = past.ended if past else {}
+    waiting = (task_id for task_id in plan.tasks if task_id not in ended)
+    return [task_id for task_id in waiting if verdicts.of(task_id).verdict is not Verdict.CACHED]
+
+
+def _check_cached(past: Past, verdicts: Verdicts) -> None:
+    """What tasks that have begun were built on must still hold: it cannot be redone under them.
+
+    Raises:
+        RunFailed: It does not.
+    """
+    for task_id, task in past.ended.items():
+        decision = verdicts.of(task_id)
+        if task.state is TaskState.CACHED and task.cached_from and decision.verdict is Verdict.RUN:
+            what = (
+                f"cannot go on, as task {task_id!r} was taken from run {task.cached_from}, but now: {decision.reason}"
+            )
+            raise RunFailed(what, where=f"run {past.run_id}", hint="start a new run")
+
+
+def _gone(plan: Plan, past: Past, runs: Collection[str]) -> frozenset[str]:
+    """The services that had been started and that tasks still need, but that are not there any more."""
+    downstream = downstream_of(plan.upstream)
+    gone = []
+    for task_id, task in plan.tasks.items():
+        made = clusters(task.writes(plan.context_of(task_id)))
+        if task_id not in past.ended or not made or not past.ended[task_id].state.good:
+            continue
+        users = (other for other in reach([task_id], downstream) - {task_id} if other in runs)
+        if any(_uses(plan, plan.tasks[other], made) for other in users):
+            there = asking_again(plan.clients.revive)(task.fulfilled, plan.context_of(task_id))
+            gone += [] if there else [task_id]
+    return frozenset(gone)
+
+
+def _uses(plan: Plan, task: Operator, made: Collection[Cluster]) -> bool:
+    ctx = plan.context_of(task.task_id)
+    return not (clusters(task.uses(ctx)) - clusters(task.writes(ctx))).isdisjoint(made)

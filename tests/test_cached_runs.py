@@ -1,0 +1,196 @@
+"""Runs in which earlier successes stand for tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pydag_gcp.dag import DAG
+from pydag_gcp.errors import RunFailed
+from pydag_gcp.events import Event, TaskChanged
+from pydag_gcp.function import task
+from pydag_gcp.operator import Context
+from pydag_gcp.result import RunResult
+from pydag_gcp.states import RunState, TaskState
+from tests.service import Call, Job, Service
+from tests.test_resumption import change_store, detached_at, resume, run, stored
+
+pytestmark = pytest.mark.usefixtures("project")
+
+
+@pytest.fixture
+def service(listening: int) -> Service:
+    Job.service = Service()
+    return Job.service
+
+
+def states(result: RunResult) -> dict[str, str]:
+    return {task_id: one.state.value for task_id, one in result.tasks.items()}
+
+
+def test_a_cached_task_gives_its_result_and_says_where_from(service: Service) -> None:
+    # Given a task that may be cached, and one that never is
+    def dag() -> DAG:
+        with DAG("again") as dag:
+            Job(task_id="job", cache=True) >> Call(task_id="last", function=lambda ctx: ctx.output_of("job"))
+        return dag
+
+    first = run(dag())
+    # When
+    seen: list[Event] = []
+    second = run(dag(), seen.append)
+    # Then
+    assert states(second) == {"job": "cached", "last": "success"}
+    assert second.tasks["last"].result == first.tasks["job"].result == {"job_id": service.submits[0]}
+    assert len(service.submits) == 1
+    assert (second.tasks["job"].tries, second.tasks["job"].cached_from) == (0, first.run_id)
+    assert second.to_json()["tasks"]["job"]["cached_from"] == first.run_id
+    [told] = [event.detail for event in seen if isinstance(event, TaskChanged) and event.state is TaskState.CACHED]
+    assert told == f"{second.tasks['job'].reason}, from run {first.run_id}"
+    with stored() as store:
+        [row] = [row for row in store.tasks(second.run_id) if row["task_id"] == "job"]
+    assert (row["state"], row["cached_from"], row["reason"]) == ("cached", first.run_id, second.tasks["job"].reason)
+
+
+def test_a_cached_task_stands_for_the_same_success_however_often(service: Service) -> None:
+    with DAG("thrice") as dag:
+        Job(task_id="first", cache=True) >> Job(task_id="second", cache=True)
+    first = run(dag)
+    for _ in range(3):
+        again = run(dag)
+        assert states(again) == {"first": "cached", "second": "cached"}
+        assert again.tasks["second"].cached_from == first.run_id
+
+
+def test_no_cache_runs_everything(service: Service, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYDAG_HOME", str(project / ".pydag"))
+    with DAG("always") as dag:
+        Job(task_id="job", cache=True)
+    dag.run()
+    assert states(dag.run(cache=False)) == {"job": "success"}
+    assert states(dag.run()) == {"job": "cached"}
+    assert len(service.submits) == 2
+
+
+def test_what_hangs_on_a_branch_is_decided_when_it_has_chosen(service: Service) -> None:
+    def dag(choice: str) -> DAG:
+        @task.branch
+        def choose(which: str) -> str:
+            return which
+
+        with DAG("forked") as dag:
+            choose(choice) >> [Job(task_id="left", cache=True), Job(task_id="right", cache=True)]
+        return dag
+
+    assert states(run(dag("left"))) == {"choose": "success", "left": "success", "right": "skipped"}
+    assert states(run(dag("right"))) == {"choose": "success", "left": "skipped", "right": "success"}
+    # the branch ran again, and nobody knows what it did beside choosing: what is below has to run again
+    third = run(dag("left"))
+    assert states(third)["right"] == "skipped"
+    assert third.tasks["left"].reason
+
+
+def test_nothing_is_torn_down_after_a_setup_that_was_cached(service: Service) -> None:
+    def dag() -> DAG:
+        with DAG("torn") as dag:
+            setup = Job(task_id="setup", cache=True)
+            setup >> Call(task_id="teardown", teardown_of=setup)
+        return dag
+
+    assert states(run(dag())) == {"setup": "success", "teardown": "success"}
+    assert states(run(dag())) == {"setup": "cached", "teardown": "skipped"}
+
+
+def test_many_cached_tasks_end_in_one_step(service: Service) -> None:
+    with DAG("many") as dag:
+        above: Any = Job(task_id="t0", cache=True)
+        for number in range(1, 30):
+            above = above >> Job(task_id=f"t{number}", cache=True)
+    run(dag, only=["t0"])
+    run(dag)
+    assert set(states(run(dag)).values()) == {"cached"}
+    assert len(service.submits) == 30
+
+
+# resumed -----------------------------------------------------------------------------------------------------------
+
+
+def half(service: Service, *, built_on: bool) -> tuple[Callable[[], DAG], RunResult]:
+    """A run that was left after its first task was taken from an earlier run; its second one may be built on that."""
+
+    def dag() -> DAG:
+        with DAG("half") as dag:
+            first = Job(task_id="first", cache=True)
+            slow = Job(task_id="slow", seconds=60)
+            if built_on:
+                first >> slow
+        return dag
+
+    run(dag(), only=["first"])
+    left = run(dag(), detached_at("slow"))
+    assert states(left)["first"] == "cached"
+    service.end_jobs()
+    return dag, left
+
+
+@pytest.mark.parametrize("built_on", [True, False])
+def test_what_was_cached_stays_cached_on_resume(service: Service, built_on: bool) -> None:
+    dag, left = half(service, built_on=built_on)
+    result = resume(dag(), left.run_id)
+    assert states(result) == {"first": "cached", "slow": "success"}
+    assert result.tasks["first"].cached_from not in (None, left.run_id)
+
+
+def test_what_nothing_was_built_on_is_decided_anew_on_resume(service: Service) -> None:
+    dag, left = half(service, built_on=False)
+    change_store("DELETE FROM records")
+    assert states(resume(dag(), left.run_id)) == {"first": "success", "slow": "success"}
+
+
+def test_a_run_does_not_go_on_if_what_it_was_built_on_no_longer_holds(service: Service) -> None:
+    dag, left = half(service, built_on=True)
+    change_store("DELETE FROM records")
+    with pytest.raises(RunFailed, match=r"task 'first' was taken from run \w+, but now: .*start a new run"):
+        resume(dag(), left.run_id)
+    with stored() as store:
+        assert [row["state"] for row in store.open_runs("half", "local")] == [RunState.INTERRUPTED]
+    assert states(run(dag(), only=["first"])) == {"first": "success"}
+
+
+def test_a_part_of_an_output_that_is_nothing_fails_the_task_that_takes_it() -> None:
+    @task
+    def nothing() -> None:
+        pass
+
+    @task
+    def take(value: object) -> object:
+        return value
+
+    with DAG("nothing") as dag:
+        found = nothing()
+        take(found.output["rows"])
+        skipped = Call(task_id="skipped", trigger_rule="one_failed")
+        found >> skipped
+        take.options(trigger_rule="all_done")(skipped.output["rows"])
+    result = run(dag)
+    assert "the output of task 'nothing' is None, which has no 'rows'" in str(result.tasks["take"].error)
+    assert (result.tasks["take__1"].state, result.tasks["take__1"].result) == (TaskState.SUCCESS, None)
+
+
+def test_bytes_that_queries_were_billed_for_are_taken_off_what_the_run_may_cost() -> None:
+    left: dict[str, int | None] = {}
+
+    def bill(ctx: Context) -> dict[str, int]:
+        left[ctx.task_id] = ctx.max_bytes
+        return {"bytes_billed": 30}
+
+    with DAG("billed") as dag:
+        above = Call(task_id="a", function=bill)
+        above >> Call(task_id="b", function=bill) >> Call(task_id="c", function=bill)
+    run(dag, max_bytes=50)
+    assert left == {"a": 50, "b": 20, "c": 1}
+    run(dag)
+    assert set(left.values()) == {None}
