@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from pydag_gcp import complete
+from pydag_gcp.cli_execution import Execution, announce_local_cloud, choose_log_format
 from pydag_gcp.cli_exit import INTERRUPTED, exit_code_of, print_document, say
 from pydag_gcp.cli_options import Options, executed
 from pydag_gcp.errors import PydagError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pydag_gcp.dag import DAG
-    from pydag_gcp.events import Event, Listener
     from pydag_gcp.planner import Plan
-    from pydag_gcp.result import RunResult
 
 
 @click.command()
-@click.argument("pipelines", nargs=-1, required=True, metavar="PIPELINE...", shell_complete=complete.pipelines)
+@click.argument("pipelines", nargs=-1, metavar="PIPELINE...", shell_complete=complete.pipelines)
 @executed
 def run(pipelines: tuple[str, ...], **given: Any) -> int:
-    """Run pipelines, one after another.
+    """Run pipelines, one after another: what has changed, and what depends on that.
 
     All of them are checked before the first one starts. The exit code is that of the first that did not succeed.
+    With --retry-failed it may be left out, where it has not moved since.
     """
     from pydag_gcp import loader
 
     options = Options(**given)
     options.check(len(pipelines))
+    if not pipelines and options.retry_failed is None:
+        raise click.UsageError("Missing argument 'PIPELINE...'")
+    if options.retry_failed is not None:
+        return _retry(options.retry_failed, options, loader.find(pipelines[0]) if pipelines else None)
     paths = [loader.find(name) for name in pipelines]
-    _choose_log_format(paths[0], options)
+    choose_log_format(paths[0], options.log_format)
     with options.stdout() as stdout:
         return _run([loader.load(path) for path in paths], options, stdout)
 
@@ -49,18 +53,14 @@ def run_dag(dag: DAG) -> int:
     @executed
     def command(**given: Any) -> int:
         options = Options(**given)
-        _choose_log_format(dag.file, options)
+        options.check(1)
+        if options.retry_failed is not None:
+            return _retry(options.retry_failed, options, dag.file)
+        choose_log_format(dag.file, options.log_format)
         with options.stdout() as stdout:
             return _run([dag], options, stdout)
 
     return exit_code_of(command, sys.argv[1:], prog_name=f"python {sys.argv[0]}")
-
-
-def _choose_log_format(path: Path, options: Options) -> None:
-    from pydag_gcp import log_format, settings
-
-    if (options.log_format or settings.load(path).log_format) == log_format.JSON:
-        log_format.structure()
 
 
 def _run(dags: Sequence[DAG], options: Options, stdout: TextIO) -> int:
@@ -78,67 +78,33 @@ def _run(dags: Sequence[DAG], options: Options, stdout: TextIO) -> int:
 
 
 def _execute(plan: Plan, options: Options) -> dict[str, Any]:
-    """Execute a plan and show its progress; return the document that says what came of it."""
-    try:
-        result = _logged(plan, options) or _watched(plan, options)
-    except PydagError as error:
-        code = error.exit_code
-        return {"dag_id": plan.dag.dag_id, "run_id": plan.run_id, "error": say(error), "exit_code": code}
-    return {**result.to_json(), "exit_code": _exit_code(result)}
+    if plan.max_bytes is not None:
+        from pydag_gcp.forecast import forecast
+
+        announce_local_cloud(plan)
+        try:
+            forecast(plan).check(plan.max_bytes)
+        except PydagError as error:
+            return {"dag_id": plan.dag.dag_id, "error": say(error), "exit_code": error.exit_code}
+    how = Execution(as_json=options.as_json, max_processors=options.max_processors, wait=options.wait)
+    return how.of(plan)
 
 
-def _logged(plan: Plan, options: Options) -> RunResult | None:
-    """Execute a plan where stderr holds lines of JSON: these say it all."""
-    from pydag_gcp import executor, log_format
+def _retry(run_id: str, options: Options, file: Path | None) -> int:
+    """Run again, in a run that has ended, what did not succeed."""
+    from pydag_gcp import reopening, settings
+    from pydag_gcp.history import History
+    from pydag_gcp.resumption import run_again
 
-    log = log_format.structured()
-    if log is None:
-        return None
-    from pydag_gcp.log_events import LogEvents
-
-    events = LogEvents(log, plan)
-    return executor.execute(
-        plan,
-        max_processors=options.max_processors,
-        listeners=(events, _announcing(plan)),
-        log_handler=events.handler,
-    )
-
-
-def _watched(plan: Plan, options: Options) -> RunResult:
-    """Execute a plan where people look on."""
-    from pydag_gcp import executor
-    from pydag_gcp.progress import watch
-    from pydag_gcp.summary import summarise
-
-    stream = sys.stderr if options.as_json else sys.stdout
-    with watch(stream) as progress:
-        listeners = (progress, _announcing(plan))
-        result = executor.execute(plan, max_processors=options.max_processors, listeners=listeners)
-    with contextlib.suppress(BrokenPipeError):
-        summarise(result, plan.settings.home / "logs" / result.dag_id / result.run_id, stream)
-    return result
-
-
-def _exit_code(result: RunResult) -> int:
-    if result.state == "success":
-        return 0
-    return 1 if result.signal is None else INTERRUPTED
-
-
-def _announcing(plan: Plan) -> Listener:
-    """Say that the local cloud is being started: the first run of a project has to wait for that."""
-    from pydag_gcp.events import RunStarted
-    from pydag_gcp.operator import RemoteOperator
-
-    home = plan.clients.target.local_home
-    remote = any(isinstance(task, RemoteOperator) for task in plan.tasks.values())
-
-    def announce(event: Event) -> None:
-        if isinstance(event, RunStarted) and remote and home is not None and plan.clients.target.endpoints is None:
-            from pydag_gcp.local import daemon
-
-            if daemon.status(home) is None:
-                click.echo("starting the local cloud ...", err=True)
-
-    return announce
+    known = settings.load(file)
+    with options.stdout() as stdout:
+        with History(known) as history:
+            run_id = history.find(run_id).run_id
+        found = reopening.reopen(known, run_id, file=file)
+        past = run_again(found.past, found.plan)
+        choose_log_format(found.plan.dag.file, options.log_format)
+        how = Execution(as_json=options.as_json, max_processors=options.max_processors, wait=options.wait, past=past)
+        document = how.of(found.plan)
+        if options.as_json:
+            print_document(document, stdout)
+    return int(document["exit_code"])

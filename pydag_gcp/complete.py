@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydag_gcp.errors import PydagError
+from pydag_gcp.states import RunState
 
 if TYPE_CHECKING:
     import click
@@ -35,7 +36,8 @@ def tasks(ctx: click.Context, _parameter: click.Parameter, typed: str) -> list[C
 
     ids: dict[str, None] = {}
     # An option that waits for its value ends click's parsing before it has told arguments apart.
-    for name in (*(ctx.params.get("pipelines") or ()), *ctx.args):
+    named = (*(ctx.params.get("pipelines") or ()), *filter(None, [ctx.params.get("pipeline")]), *ctx.args)
+    for name in named:
         try:
             path = loader.find(name)
             ids.update(dict.fromkeys(_in_python(path) if path.suffix == ".py" else _in_document(path)))
@@ -46,6 +48,32 @@ def tasks(ctx: click.Context, _parameter: click.Parameter, typed: str) -> list[C
 
 def runs(_ctx: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Offer the newest runs."""
+    return _offer_runs(typed)
+
+
+def open_runs(_ctx: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Offer the runs that have not ended."""
+    return _offer_runs(typed, RunState.RUNNING, RunState.INTERRUPTED)
+
+
+def failed_runs(_ctx: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Offer the runs that ended otherwise than well."""
+    return _offer_runs(typed, RunState.FAILED, RunState.CANCELLED)
+
+
+def tasks_of_run(ctx: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Offer the tasks of the run named before."""
+    from pydag_gcp import settings
+    from pydag_gcp.history import History
+
+    try:
+        with History(settings.load()) as history:
+            return _offer(history.tasks(history.find(ctx.params.get("run_id"))), typed)
+    except PydagError:
+        return []
+
+
+def _offer_runs(typed: str, *states: RunState) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
     from pydag_gcp import settings
@@ -59,20 +87,8 @@ def runs(_ctx: click.Context, _parameter: click.Parameter, typed: str) -> list[C
     return [
         CompletionItem(run.run_id, help=f"{run.dag_id} {run.state.value}")
         for run in found
-        if run.run_id.startswith(typed)
+        if run.run_id.startswith(typed) and (not states or run.state in states)
     ]
-
-
-def tasks_of_run(ctx: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """Offer the tasks of the run named before."""
-    from pydag_gcp import settings
-    from pydag_gcp.history import History
-
-    try:
-        with History(settings.load()) as history:
-            return _offer(history.tasks(history.find(ctx.params.get("run_id"))), typed)
-    except PydagError:
-        return []
 
 
 def _offer(names: Iterable[str], typed: str) -> list[CompletionItem]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import platform
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,12 +11,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
+from pydag_gcp import project_store
 from pydag_gcp.errors import SettingsError, did_you_mean
-from pydag_gcp.liveness import lives
+from pydag_gcp.lease import holder
 from pydag_gcp.past_run import PastRun, PastTask, PastTry
 from pydag_gcp.settings import Settings
+from pydag_gcp.settling import forget
 from pydag_gcp.states import RunState, TaskState
-from pydag_gcp.store import Store
 
 #: Of so many newest runs the ids are looked at for one that was meant.
 _NEAR = 1000
@@ -31,15 +32,14 @@ class History:
 
     def __init__(self, settings: Settings) -> None:
         self._logs = settings.home / "logs"
-        file = Path(settings.store_url.removeprefix("sqlite:///"))
-        self._store = Store(settings.store_url) if file.exists() or settings.store else None
+        self._open = contextlib.ExitStack()
+        self._store = self._open.enter_context(project_store.opened(settings))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._store is not None:
-            self._store.__exit__()
+        self._open.close()
 
     def runs(
         self, *, dag_id: str | None = None, state: RunState | None = None, limit: int | None = None
@@ -51,8 +51,6 @@ class History:
             state: Only those in this state.
             limit: At most so many.
         """
-        if self._store is None:
-            return []
         if state not in (RunState.RUNNING, RunState.INTERRUPTED):
             rows = self._store.runs(dag_id=dag_id, states=[state] if state else (), limit=limit)
             return [self._run(row) for row in rows]
@@ -78,7 +76,7 @@ class History:
             SettingsError: There is none, or more than one.
         """
         prefix = run_id or ""
-        found = self._store.runs(prefix=prefix, limit=2 if run_id else 1) if self._store else []
+        found = self._store.runs(prefix=prefix, limit=2 if run_id else 1)
         exact = [row for row in found if row["run_id"] == run_id]
         if len(exact or found) == 1:
             return self._run((exact or found)[0])
@@ -92,7 +90,6 @@ class History:
 
     def tasks(self, run: PastRun) -> dict[str, PastTask]:
         """Task id -> the task, in the order of definition."""
-        assert self._store is not None  # noqa: S101 - the run came from there
         row = self._store.run(run.run_id)
         definition = json.loads(row["definition"]) if row else {}
         ended = {task["task_id"]: task for task in self._store.tasks(run.run_id)}
@@ -105,26 +102,49 @@ class History:
     def tries(self, run: PastRun) -> defaultdict[str, tuple[PastTry, ...]]:
         """Task id -> its tries so far, both in the order of their starts."""
         found: defaultdict[str, tuple[PastTry, ...]] = defaultdict(tuple)
-        for row in self._store.tries(run.run_id) if self._store else ():
+        for row in self._store.tries(run.run_id):
             found[row["task_id"]] += (_try(row, run.logs),)
         return found
 
+    def request_cancel(self, run: PastRun) -> None:
+        """Ask the process that drives a run to cancel it."""
+        self._store.request_cancel(run.run_id)
+
+    def forget(self, run: PastRun) -> None:
+        """Mark a run as cancelled, whatever its jobs do."""
+        forget(self._store, run.run_id)
+
     def _run(self, row: Mapping[str, Any]) -> PastRun:
-        run = PastRun(
-            run_id=row["run_id"],
-            dag_id=row["dag_id"],
-            target=row["target"],
-            state=RunState(row["state"]),
-            logical_date=datetime.fromisoformat(row["logical_date"]),
-            started=datetime.fromisoformat(row["started"]),
-            ended=_moment(row["ended"]),
-            error=row["error"],
-            pid=row["pid"],
-            host=row["host"],
-            logs=self._logs / row["dag_id"] / row["run_id"],
-        )
-        gone = run.state is RunState.RUNNING and run.host == platform.node() and not lives(run.pid, run.started)
-        return replace(run, state=RunState.INTERRUPTED) if gone else run
+        run = _past(row, self._logs)
+        if run.state is not RunState.RUNNING or self._driven(run):
+            return run
+        now = self._store.run(run.run_id)  # it may have ended since it was read
+        if now is None or now["state"] != RunState.RUNNING:
+            return run if now is None else _past(now, self._logs)
+        return replace(run, state=RunState.INTERRUPTED)
+
+    def _driven(self, run: PastRun) -> bool:
+        """Whether a process drives a run: it holds the lease then."""
+        held = holder(self._store, dag_id=run.dag_id, target=run.target)
+        return held is not None and held.run_id == run.run_id
+
+
+def _past(row: Mapping[str, Any], logs: Path) -> PastRun:
+    return PastRun(
+        run_id=row["run_id"],
+        dag_id=row["dag_id"],
+        target=row["target"],
+        state=RunState(row["state"]),
+        logical_date=datetime.fromisoformat(row["logical_date"]),
+        started=datetime.fromisoformat(row["started"]),
+        ended=_moment(row["ended"]),
+        error=row["error"],
+        pid=row["pid"],
+        host=row["host"],
+        logs=logs / row["dag_id"] / row["run_id"],
+        file=row["file"],
+        cancelling=row["cancel_requested"],
+    )
 
 
 def _task(
@@ -150,6 +170,8 @@ def _task(
         result=json.loads(ended["result"]) if ended["result"] else None,
         error=ended["error"],
         ended=_moment(ended["ended"]),
+        cached_from=ended["cached_from"],
+        reason=ended["reason"] or "",
     )
 
 

@@ -63,6 +63,10 @@ class PastTask:
     ended: datetime | None = None
     #: Whether it cleaned up after others.
     teardown: bool = False
+    #: The run whose success stands for it, if it is cached.
+    cached_from: str | None = None
+    #: Why it was run, or not.
+    reason: str = ""
 
     @property
     def started(self) -> datetime | None:
@@ -79,13 +83,15 @@ class PastTask:
             "ended": _text(self.ended),
             "result": self.result,
             "error": self.error,
+            "cached_from": self.cached_from,
+            "reason": self.reason,
             "tries": [one.to_json() for one in self.tries],
         }
 
 
 @dataclass(frozen=True, kw_only=True)
 class PastRun:
-    """A run; ``interrupted`` also if its process has died on this host without a word."""
+    """A run; ``interrupted`` also if the process that drove it has died without a word."""
 
     run_id: str
     dag_id: str
@@ -99,6 +105,15 @@ class PastRun:
     host: str
     #: The folder of its log files.
     logs: Path
+    #: The pipeline file, where it is known.
+    file: str | None = None
+    #: Whether it was asked to cancel.
+    cancelling: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended: it is active, or can go on."""
+        return self.state in (RunState.RUNNING, RunState.INTERRUPTED)
 
     def seconds(self, now: datetime) -> float | None:
         """How long it took, or has taken so far; None if nobody knows when its process died."""
@@ -121,6 +136,8 @@ class PastRun:
             "error": self.error,
             "pid": self.pid,
             "host": self.host,
+            "file": self.file,
+            "cancel_requested": self.cancelling,
             "logs": str(self.logs),
         }
 
@@ -145,6 +162,8 @@ def result_of(run: PastRun, tasks: Mapping[str, PastTask], now: datetime) -> Run
                 started=task.started,
                 ended=task.ended,
                 teardown=task.teardown,
+                cached_from=task.cached_from,
+                reason=task.reason,
             )
             for task_id, task in tasks.items()
         },

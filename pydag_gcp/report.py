@@ -71,7 +71,7 @@ def show_run(run: PastRun, tasks: Mapping[str, PastTask], now: datetime, stream:
     console = console_on(stream)
     _print_head(console, run, tasks, now)
     shown = [tasks[task.task_id] for task in choose(result_of(run, tasks, now))]
-    console.print(_tries(shown, now))
+    console.print(_tries(shown, now if run.state is RunState.RUNNING else None))
     if len(shown) < len(tasks):
         console.print(f"({len(shown)} of {len(tasks)} tasks, at most {ROWS}: those that failed or took longest)")
     for one in (one for task in shown for one in task.tries if one.error):
@@ -96,15 +96,17 @@ def _print_head(console: Console, run: PastRun, tasks: Mapping[str, PastTask], n
     if run.error:
         console.print(Text(one_line(run.error), "red"))
     if run.state is RunState.RUNNING:
-        console.print(f"process {run.pid} on {run.host}")
+        console.print(f"process {run.pid} on {run.host}{', asked to cancel it' if run.cancelling else ''}")
     elif jobs := [one.job_id for task in tasks.values() for one in task.tries if one.job_id and not one.ended]:
         console.print(Text(f"jobs that nobody watches any more: {', '.join(jobs)}", "yellow"))
+    if run.state is RunState.INTERRUPTED and not run.ended:  # else the last line says so
+        console.print(f"`pydag resume {run.run_id}` goes on with it, `pydag cancel {run.run_id}` ends it")
     if run.logs.exists():
         console.print(Text(f"logs: {near(run.logs)}", "dim"), soft_wrap=True)
     console.print()
 
 
-def _tries(tasks: Sequence[PastTask], now: datetime) -> Table:
+def _tries(tasks: Sequence[PastTask], now: datetime | None) -> Table:
     table = _table("task", "operator", "state")
     table.add_column("try", justify="right", no_wrap=True)
     table.add_column("duration", justify="right", no_wrap=True)
@@ -117,14 +119,15 @@ def _tries(tasks: Sequence[PastTask], now: datetime) -> Table:
     return table
 
 
-def _rows(task: PastTask, now: datetime) -> Iterator[tuple[TaskState, str, str, str]]:
-    """A row for every try; the last tells the state of the task."""
+def _rows(task: PastTask, now: datetime | None) -> Iterator[tuple[TaskState, str, str, str]]:
+    """A row for every try; the last tells the state of the task. Without a now, nothing goes on."""
     if not task.tries:
-        yield task.state, "", "", ""
+        yield task.state, "", "", f"from run {task.cached_from}" if task.cached_from else ""
     for one in task.tries:
         last = one is task.tries[-1]
-        took = duration(((one.ended or now) - one.started).total_seconds())
-        yield task.state if last else one.state, str(one.number), took if one.ended or last else "", one.job_id or ""
+        until = one.ended or (now if last else None)
+        took = duration((until - one.started).total_seconds()) if until else ""
+        yield task.state if last else one.state, str(one.number), took, one.job_id or ""
 
 
 def _print_error(console: Console, one: PastTry) -> None:

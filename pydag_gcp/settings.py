@@ -5,8 +5,13 @@
     # pydag.toml, beside the pipelines
     target = "local"              # PYDAG_TARGET
     processors = 8                # PYDAG_PROCESSORS
-    store = "sqlite:///..."       # PYDAG_STORE; default: .pydag/pydag.db
+    store = "sqlite:///..."       # PYDAG_STORE; default: .pydag/pydag.db; or postgresql://user@host/database
+    cache = "redis://host"        # PYDAG_CACHE; default: only the metadata database
+    lease = 30                    # PYDAG_LEASE; seconds after which a silent driver is taken for dead
     log_format = "text"           # PYDAG_LOG_FORMAT; json: lines for Cloud Logging
+
+    [prices]                      # what estimates are made with
+    bigquery_tib = 6.25           # US dollars for a TiB that a query processes
 
     [targets.my-project]          # a GCP project
     location = "EU"
@@ -26,7 +31,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pydag_gcp.errors import SettingsError, did_you_mean, place
 from pydag_gcp.gcp import Endpoints, Target
@@ -38,7 +43,7 @@ LOCAL_PROJECT = "pydag-local"
 # https://cloud.google.com/resource-manager/docs/creating-managing-projects (domain-scoped ids have a colon)
 _PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{2,61}[a-z0-9]")
 #: The settings that have a variable, too.
-_SIMPLE = ("target", "store", "processors", "log_format")
+_SIMPLE = ("target", "store", "cache", "lease", "processors", "log_format")
 _EMULATORS = ("BIGQUERY_EMULATOR_HOST", "STORAGE_EMULATOR_HOST", "DATAPROC_EMULATOR_HOST")
 #: It may be missing: Secret Manager is then looked for beside Dataproc.
 _OPTIONAL = "SECRETMANAGER_EMULATOR_HOST"
@@ -66,6 +71,24 @@ class TargetSettings(BaseModel):
     create_datasets: bool = Field(default=False, description="Create a missing dataset that a task writes to")
 
 
+class Prices(BaseModel):
+    """The table ``[prices]``, in US dollars."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # On demand, in the US: https://cloud.google.com/bigquery/pricing#on_demand_pricing
+    bigquery_tib: float = Field(default=6.25, ge=0, allow_inf_nan=False, description="For a TiB that a query processes")
+
+
+def _redis(url: str) -> str:
+    """https://redis-py.readthedocs.io/en/stable/connections.html#redis.Redis.from_url."""
+    if url == "none":
+        return ""
+    if url and not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("a shared cache is a Redis server: write redis://host:6379, or none")
+    return url
+
+
 class Settings(BaseModel):
     """What holds for every run of a project.
 
@@ -79,6 +102,16 @@ class Settings(BaseModel):
     home: Path = Field(description="The .pydag folder: database, logs, local cloud")
     target_name: str = Field(default=LOCAL, alias="target", description="Where runs go unless told otherwise")
     store: str = Field(default="", description="SQLAlchemy URL of the metadata database")
+    cache: Annotated[str, AfterValidator(_redis)] = Field(
+        default="", description="URL of the Redis server that shares what tasks came to; default: none"
+    )
+    lease: float = Field(
+        default=30.0,
+        ge=1,
+        le=3600,
+        description="Seconds after which the driver of a run that does not renew its lease is taken for dead",
+    )
+    prices: Prices = Field(default_factory=Prices)
     processors: int | None = Field(default=None, ge=1, le=4096, description="Processors of this machine")
     log_format: Literal["text", "json"] = Field(default="text", description="What runs log: json for Cloud Logging")
     targets: dict[str, TargetSettings] = Field(default_factory=dict)
@@ -176,15 +209,19 @@ def load(near: Path | None = None, *, environ: Mapping[str, str] = os.environ) -
         raise _settings_error(error, sources, folder / "pydag.toml") from None
 
 
+#: Table -> the names that stand in it.
+_INSIDE = {"targets": tuple(TargetSettings.model_fields), "prices": tuple(Prices.model_fields)}
+
+
 def _settings_error(error: ValidationError, sources: Mapping[str, str], default: Path) -> SettingsError:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     where = place(file=sources.get(str(first["loc"][0]), str(default)), field=name)
     if first["type"] == "extra_forbidden":
-        inside = len(first["loc"]) > 1
-        known = TargetSettings.model_fields if inside else [*_SIMPLE, "targets", "spark"]
+        known = _INSIDE.get(str(first["loc"][0]), ()) if len(first["loc"]) > 1 else [*_SIMPLE, *_INSIDE, "spark"]
         return SettingsError("no such setting", where=where, hint=did_you_mean(str(first["loc"][-1]), known))
-    return SettingsError(f"{first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}", where=where)
+    message = first["msg"].removeprefix("Value error, ")
+    return SettingsError(f"{message[:1].lower()}{message[1:]}, got {first['input']!r}", where=where)
 
 
 def _project_folder(start: Path) -> Path:

@@ -122,11 +122,11 @@ def test_without_a_command_there_is_help() -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["rum"], r"no such command 'rum'; did you mean 'run'\?.*"),
+        (["rum"], r"no such command 'rum'; did you mean one of: 'resume', 'run'\?.*"),
         (["run", "x.py", "--onyl", "a"], r"no such option '--onyl'; did you mean one of: '--json', '--only'\?.*"),
         (["completion"], r"missing argument '{bash\|zsh\|fish}'. Choose from: bash, zsh, fish.*"),
         (["run"], r"missing argument 'PIPELINE\.\.\.' \(see `pydag run --help`\)"),
-        (["run", "x.py", "--taget", "local"], r"no such option '?--taget'?\W+did you mean '?--target.*"),
+        (["run", "x.py", "--taget", "local"], r"no such option '?--taget'?\W+did you mean one of: '?--target.*"),
         (["run", "x.py", "y.py", "--from", "a"], r"--only and --from go with one pipeline.*"),
         (["show", "--limit", "3"], r"no such option '?--limit.*"),
         (["runs", "--state", "done"], r".*'done' is not one of 'running', 'success'.*"),

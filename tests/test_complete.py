@@ -6,13 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 from click.shell_completion import ShellComplete
 
-from pydag_gcp import cli, loader
+from pydag_gcp import cli, loader, settings
+from pydag_gcp.states import RunState
+from pydag_gcp.store import Store
 
 PYDAG = Path(sys.executable).with_name("pydag")
 
@@ -54,7 +57,8 @@ def _files(project: Path) -> None:
 
 
 def test_commands_and_options_are_offered() -> None:
-    assert offered("r") == ["run", "runs"]
+    assert {"resume", "run", "runs"} <= set(offered("r"))
+    assert offered("cache", "") == ["clear", "ls"]
     assert offered("run", "daily.py", "--lo") == ["--logical-date", "--log-format"]
     assert offered("graph", "--format", "") == ["text", "mermaid", "dot", "svg"]
     assert offered("completion", "") == ["bash", "zsh", "fish"]
@@ -79,8 +83,8 @@ def test_pipelines_are_offered_as_files_and_by_name() -> None:
 def test_tasks_are_offered_without_executing_anything(pipeline: str, typed: str, expected: set[str]) -> None:
     with Path("daily.py").open("a") as file:
         file.write("raise SystemExit('executed')\n")
-    for option in ("--only", "--from"):
-        assert set(offered("run", pipeline, option, typed)) == expected
+    for command, option in (("run", "--only"), ("plan", "--from"), ("cache clear", "--task")):
+        assert set(offered(*command.split(), pipeline, option, typed)) == expected
 
 
 @pytest.mark.parametrize("text", ["def broken(", "\0", "x = " + "(" * 5000])
@@ -101,6 +105,13 @@ def test_runs_and_their_tasks_are_offered() -> None:
     assert offered("show", run_id[:3]) == [run_id]
     assert offered("logs", "") == [run_id]
     assert offered("logs", run_id, "t") == ["two"]
+    # One that has ended well is none to go on with
+    assert offered("resume", "") == offered("cancel", "") == offered("run", "--retry-failed", "") == []
+    with Store(settings.load().store_url) as store:
+        store.end_run(run_id, RunState.FAILED, at=datetime.now(UTC))
+        assert offered("run", "--retry-failed", "") == [run_id]
+        store.end_run(run_id, RunState.INTERRUPTED, at=datetime.now(UTC))
+    assert offered("resume", "") == offered("cancel", "") == [run_id]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

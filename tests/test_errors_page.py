@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from pydag_gcp import cli, errors
+from pydag_gcp.lease import acquire
 from pydag_gcp.store import Store
 
 PAGE = (Path(__file__).parents[1] / "docs" / "errors.md").read_text(encoding="utf-8")
@@ -47,6 +49,7 @@ COMMANDS = {
     "target 'my-project' is": ["run", "plain.yaml", "--target", "my-project"],
     "target 'my-project': no": ["run", "plain.yaml", "--target", "my-project"],
     "the local cloud": ["local", "status"],
+    "run k7m2 of DAG": ["run", "plain.yaml"],
     "has schema version": ["runs"],
 }
 
@@ -59,6 +62,18 @@ def stale(project: Path) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE schema_version SET version = 99"))
     engine.dispose()
+
+
+@pytest.fixture
+def active(project: Path) -> Iterator[Callable[[], None]]:
+    """Makes a run of the DAG active on the target."""
+    with contextlib.ExitStack() as ends:
+
+        def drive() -> None:
+            store = ends.enter_context(Store(f"sqlite:///{project / '.pydag' / 'pydag.db'}"))
+            ends.callback(acquire(store, dag_id="d", target="local", run_id="k7m2").release)
+
+        yield drive
 
 
 def world(beginning: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,10 +99,16 @@ def begins(message: str, table: dict[str, object]) -> str:
 
 @pytest.mark.parametrize("message", QUOTED)
 def test_messages_are_quoted_as_they_are(
-    message: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    message: str,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    active: Callable[[], None],
 ) -> None:
     beginning = begins(message, {**VALIDATED, **COMMANDS})
     world(beginning, project, monkeypatch)
+    if beginning.startswith("run "):
+        active()
     if text := VALIDATED.get(beginning):
         file = project / ("p.py" if text.startswith("from") else "p.yaml")
         file.write_text(text)

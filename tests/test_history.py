@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from pydag_gcp import settings
 from pydag_gcp.errors import SettingsError
 from pydag_gcp.history import History
-from pydag_gcp.liveness import lives
+from pydag_gcp.lease import acquire
 from pydag_gcp.states import RunState, TaskState
 from pydag_gcp.store import Store
 
@@ -46,13 +47,21 @@ def history(project: Path, store: Store) -> Iterator[History]:
         yield opened
 
 
-def start(
-    store: Store, run_id: str, *, dag_id: str = "daily", seconds: float = 0, pid: int | None = None, host: str = ""
-) -> None:
+def start(store: Store, run_id: str, *, dag_id: str = "daily", seconds: float = 0) -> None:
     store.start_run(
         run_id=run_id, dag_id=dag_id, target="local", logical_date=NOW, definition=DEFINITION,
-        pid=pid or os.getpid(), host=host or platform.node(), at=at(seconds),
+        pid=os.getpid(), host=platform.node(), at=at(seconds), file="/here/daily.py",
     )  # fmt: skip
+
+
+@contextmanager
+def driven(store: Store, run_id: str) -> Iterator[None]:
+    """A run that this process drives."""
+    lease = acquire(store, dag_id="daily", target="local", run_id=run_id)
+    try:
+        yield
+    finally:
+        lease.release()
 
 
 def dead() -> int:
@@ -76,35 +85,22 @@ def test_runs_come_newest_first_and_can_be_filtered(history: History, store: Sto
     assert ids(history, limit=2) == ["r3", "r2"]
     assert ids(history, dag_id="daily") == ["r3", "r1"]
     assert ids(history, state=RunState.FAILED) == ["r1"]
-    assert ids(history, state=RunState.RUNNING) == ["r3"]
+    with driven(store, "r3"):
+        assert ids(history, state=RunState.RUNNING) == ["r3"]
     assert history.find("r1").error == "no disk"
 
 
-def test_a_run_whose_process_has_died_is_interrupted(history: History, store: Store) -> None:
-    gone = dead()
-    start(store, "here", pid=gone, seconds=0)
-    start(store, "there", pid=gone, host="another-host", seconds=1)
-    start(store, "alive", seconds=2)
-    assert {run.run_id: run.state.value for run in history.runs()} == {
-        "alive": "running",
-        "there": "running",  # nobody here can know
-        "here": "interrupted",
-    }
-    assert ids(history, state=RunState.INTERRUPTED) == ["here"]
-    assert ids(history, state=RunState.RUNNING, limit=1) == ["alive"]
-    assert history.find("here").seconds(NOW) is None
-
-
-def test_a_process_that_was_given_the_same_id_later_is_another_one() -> None:
-    assert lives(os.getpid(), datetime.now(UTC))
-    assert not lives(os.getpid(), datetime(2020, 1, 1, tzinfo=UTC))
-    assert not lives(dead(), datetime.now(UTC))
-
-
-def test_a_process_that_nobody_has_waited_for_is_dead() -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert not lives(process.pid, datetime.now(UTC))
+def test_a_run_that_no_process_drives_is_interrupted(history: History, store: Store) -> None:
+    # Given two runs that did not end, of which one is driven by the process that holds the lease
+    start(store, "left", seconds=0)
+    start(store, "driven", seconds=1)
+    with driven(store, "driven"):
+        assert {run.run_id: run.state.value for run in history.runs()} == {"driven": "running", "left": "interrupted"}
+        assert ids(history, state=RunState.INTERRUPTED) == ["left"]
+        assert ids(history, state=RunState.RUNNING, limit=1) == ["driven"]
+        assert (history.find("left").seconds(NOW), history.find("left").is_open) == (None, True)
+    # When that one lets go, then nobody drives it, either
+    assert history.find("driven").state is RunState.INTERRUPTED
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(history: History, store: Store) -> None:
@@ -130,7 +126,7 @@ def test_nothing_is_made_where_nothing_has_run(project: Path) -> None:
 
 
 def test_tasks_and_tries_are_told_in_every_state(history: History, store: Store) -> None:
-    # Given a task that succeeded on its second try, one whose job runs, and one that has not begun
+    # Given a task that succeeded on its second try, one whose job runs, and one that is cached
     start(store, "r1")
     store.start_try("r1", "a", 1, job_id=None, at=at(1))
     store.end_try("r1", "a", 1, TaskState.FAILED, error="no quota", at=at(2))
@@ -138,6 +134,7 @@ def test_tasks_and_tries_are_told_in_every_state(history: History, store: Store)
     store.start_try("r1", "a", 2, job_id=None, at=at(3))
     store.end_try("r1", "a", 2, TaskState.SUCCESS, error=None, at=at(4))
     store.end_task("r1", "a", TaskState.SUCCESS, result={"rows": 7}, at=at(4))
+    store.end_task("r1", "c", TaskState.CACHED, result=7, at=at(4), cached_from="r0", reason="nothing changed")
     store.start_try("r1", "b", 1, job_id="pydag-1", at=at(5))
     store.submitted("r1", "b", 1, handle={"job_id": "pydag-1", "location": "US"}, at=at(6))
     # When the run is looked at
@@ -147,8 +144,9 @@ def test_tasks_and_tries_are_told_in_every_state(history: History, store: Store)
     assert [(task.task_id, task.state.value, len(task.tries)) for task in tasks.values()] == [
         ("a", "success", 2),
         ("b", "deferred", 1),
-        ("c", "scheduled", 0),
+        ("c", "cached", 0),
     ]
+    assert (tasks["c"].cached_from, tasks["c"].reason) == ("r0", "nothing changed")
     assert tasks["a"].result == {"rows": 7}
     assert tasks["a"].tries[0].error == "no quota"
     assert tasks["a"].tries[1].log == run.logs / "a" / "2.log"
@@ -177,7 +175,7 @@ def test_the_newest_success_of_a_task_is_found(store: Store) -> None:
 
 def test_reading_waits_for_nobody_who_writes(history: History, store: Store) -> None:
     start(store, "r1")
-    with store.together():
+    with driven(store, "r1"), store.together():
         store.end_run("r1", RunState.SUCCESS, at=NOW)
         assert history.find("r1").state is RunState.RUNNING
     assert history.find("r1").state is RunState.SUCCESS

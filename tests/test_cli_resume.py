@@ -1,0 +1,200 @@
+"""``pydag resume``, ``cancel`` and ``run --retry-failed``: real processes that are killed, and those that take over."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from pydag_gcp import cli, settings
+from pydag_gcp.store import Store
+from tests.conftest import reaped
+
+PYDAG = str(Path(sys.executable).with_name("pydag"))
+
+#: The second task waits for the file `go`, the third one fails without the file `quota`.
+PIPELINE = """
+    import time
+    from pathlib import Path
+    from pydag_gcp import DAG, Operator
+
+    class Step(Operator):
+        waits_for: str = ""
+        needs: str = ""
+
+        def execute(self, ctx):
+            with Path("effects").open("a") as file:
+                file.write(f"{ctx.task_id} {ctx.try_number}\\n")
+            while self.waits_for and not Path(self.waits_for).exists():
+                time.sleep(0.02)
+            if self.needs and not Path(self.needs).exists():
+                raise ValueError("no quota")
+            return ctx.run_id
+
+    with DAG("daily") as dag:
+        Step(task_id="first") >> Step(task_id="second", waits_for="go") >> Step(task_id="third", needs="quota")
+"""
+
+
+class Terminal:
+    """A terminal in a project with one pipeline."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
+        self._capfd = capfd
+
+    def says(self, *args: str, code: int = 0) -> str:
+        """What a command prints on stdout, or on stderr if it is to fail."""
+        self._capfd.readouterr()
+        found = cli.main(args)
+        out, err = self._capfd.readouterr()
+        assert found == code, err + out
+        return err if code and err else out
+
+    def document(self, *args: str, code: int = 0) -> Any:
+        self._capfd.readouterr()
+        found = cli.main([*args, "--json"])
+        out, err = self._capfd.readouterr()
+        assert found == code, err + out
+        return json.loads(out)
+
+
+@pytest.fixture
+def terminal(project: Path, capfd: pytest.CaptureFixture[str]) -> Terminal:
+    (project / "daily.py").write_text(dedent(PIPELINE))
+    return Terminal(capfd)
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for what another process does; a test that waits in vain is ended by its own timeout."""
+    while not condition():
+        time.sleep(0.02)
+
+
+def effects() -> list[str]:
+    return Path("effects").read_text().splitlines() if Path("effects").exists() else []
+
+
+@pytest.fixture
+def running(terminal: Terminal) -> Iterator[subprocess.Popen[str]]:
+    """A run whose second task waits."""
+    command = [PYDAG, "run", "daily.py"]
+    with reaped(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)) as process:
+        try:
+            until(lambda: "second 1" in effects())
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def killed(terminal: Terminal, running: subprocess.Popen[str]) -> str:
+    """The id of a run whose process was killed while its second task waited."""
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    run_id: str = terminal.document("runs")["runs"][0]["run_id"]
+    return run_id
+
+
+def test_a_killed_run_goes_on_and_what_failed_runs_again(terminal: Terminal, killed: str) -> None:
+    assert f"`pydag resume {killed}` goes on with it, `pydag cancel {killed}` ends it" in terminal.says("show")
+    # When it goes on, then only what had not ended runs
+    Path("go").touch()
+    document = terminal.document("resume", code=1)
+    assert (document["run_id"], document["state"]) == (killed, "failed")
+    assert effects() == ["first 1", "second 1", "second 2", "third 1"]
+    # And there is nothing more to go on with
+    said = (
+        f"run {killed} of daily has ended: failed; `pydag run --retry-failed {killed}` runs again what did not succeed"
+    )
+    assert said in terminal.says("resume", code=1)
+    # When what it lacked is there, then what failed runs again, as the same run
+    Path("quota").touch()
+    assert terminal.document("run", "--retry-failed", killed[:6])["run_id"] == killed
+    assert effects()[4:] == ["third 2"]
+    # And whoever repeats either is told so
+    assert terminal.says("resume") == f"run {killed} of daily has ended: success\n"
+    assert "has no task that failed" in terminal.says("run", "--retry-failed", killed, "daily.py", code=2)
+    assert terminal.says("cancel", killed) == f"run {killed} of daily had ended already: success\n"
+
+
+def test_beside_a_run_nobody_drives_another_one_or_the_same(terminal: Terminal, running: subprocess.Popen[str]) -> None:
+    run_id = terminal.document("runs")["runs"][0]["run_id"]
+    active = f"run {run_id} of DAG daily on target local is active (pid {running.pid}"
+    for command in (["run", "daily.py"], ["resume"]):
+        assert active in terminal.says(*command, code=1)
+    # Given one who waits for its end
+    with reaped(subprocess.Popen([PYDAG, "run", "--wait", "daily.py"], stdout=subprocess.PIPE, text=True)) as second:
+        assert second.stdout is not None
+        assert active in second.stdout.readline()
+        # When it is cancelled from here, then its own process does so, and this one waits for that
+        assert terminal.says("cancel", run_id) == f"run {run_id} of daily has ended: cancelled\n"
+        assert running.wait(timeout=60) == 1
+        assert effects()[:2] == ["first 1", "second 1"]
+        # And who waited runs
+        Path("quota").touch()
+        Path("go").touch()
+        second.communicate(timeout=60)
+    assert second.returncode == 0
+    assert effects()[2:] == ["first 1", "second 1", "third 1"]
+
+
+def test_a_run_ends_as_what_it_began_as(terminal: Terminal, killed: str) -> None:
+    pipeline = Path("daily.py")
+    text = pipeline.read_text()
+    # A task that has not ended is another one
+    pipeline.write_text(text.replace('needs="quota"', 'needs="money"'))
+    said = terminal.says("resume", code=2)
+    assert f"error: run {killed}: cannot go on with what it began as: changed since: 'third' (" in said
+    # A pipeline that is another one
+    pipeline.write_text(text.replace("daily", "hourly"))
+    assert f"defines the DAG 'hourly', but run {killed} is one of 'daily'" in terminal.says("resume", code=2)
+    # When it is cancelled, then this process does what the dead one cannot do any more
+    pipeline.write_text(text)
+    document = terminal.document("cancel", killed[:5])
+    assert (document["run_id"], document["state"], document["exit_code"]) == (killed, "cancelled", 0)
+    assert effects() == ["first 1", "second 1"]
+
+
+def test_a_run_whose_pipeline_is_gone_is_forgotten(terminal: Terminal) -> None:
+    # Given a run whose process is gone, a job of which may still be running
+    now = datetime.now(UTC)
+    with Store(settings.load().store_url) as store:
+        store.start_run(
+            run_id="k7m2", dag_id="daily", target="local", logical_date=now, pid=os.getpid(), host="here", at=now,
+            definition={"tasks": {"load": {"operator": "Step"}}, "upstream": {"load": []}}, file=Path("gone.py"),
+        )  # fmt: skip
+        store.start_try("k7m2", "load", 1, job_id="pydag-1", at=now)
+    # Then nobody can go on with it, nor end it
+    for command in ("resume", "cancel"):
+        said = terminal.says(command, "k7m2", code=2)
+        assert "gone.py: the pipeline of run k7m2 is not here any more; put it back" in said
+        assert "or end the run on record only: pydag cancel --forget k7m2" in said
+    # When it is forgotten, then it has ended, and the job is named
+    said = terminal.says("cancel", "--forget", "k7m2")
+    assert said == "run k7m2 of daily is marked as cancelled; not ended: pydag-1\n"
+    assert terminal.says("cancel", "k7m2") == "run k7m2 of daily had ended already: cancelled\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["resume"], "nothing has run in this project"),
+        (["cancel", "zzz"], "nothing has run in this project"),
+        (["run", "--retry-failed", "zzz"], "nothing has run in this project"),
+        (["run", "--retry-failed", "zzz", "a.py", "b.py"], "--retry-failed goes with one pipeline at most"),
+        (["run", "--retry-failed", "zzz", "--only", "a"], "--retry-failed goes without --target, --param, "),
+        (["run", "--max-bytes", "many", "daily.py"], "such as 500M, 10G or 1.5T, got 'many'"),
+    ],
+)
+def test_mistakes_are_one_line(terminal: Terminal, args: list[str], said: str) -> None:
+    assert said in terminal.says(*args, code=2)
