@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import click
 
 from pydag_gcp import __version__
+from pydag_gcp.cli_cache import cache
+from pydag_gcp.cli_cancel import cancel
 from pydag_gcp.cli_completion import completion
 from pydag_gcp.cli_exit import exit_code_of
 from pydag_gcp.cli_graph import graph
@@ -18,6 +20,9 @@ from pydag_gcp.cli_history import runs, show
 from pydag_gcp.cli_init import init
 from pydag_gcp.cli_local import local
 from pydag_gcp.cli_logs import logs
+from pydag_gcp.cli_plan import plan
+from pydag_gcp.cli_rehearse import rehearse
+from pydag_gcp.cli_resume import resume
 from pydag_gcp.cli_run import run
 from pydag_gcp.cli_validate import validate
 
@@ -34,7 +39,22 @@ def pydag() -> None:
     """
 
 
-for _command in (run, validate, graph, runs, show, logs, local, init, completion):
+for _command in (
+    run,
+    plan,
+    resume,
+    cancel,
+    validate,
+    graph,
+    runs,
+    show,
+    logs,
+    cache,
+    rehearse,
+    local,
+    init,
+    completion,
+):
     pydag.add_command(_command)
 
 

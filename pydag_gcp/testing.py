@@ -19,6 +19,7 @@ local cloud. One daemon serves the tests of a session and is emptied before each
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,9 +31,11 @@ import pytest
 
 from pydag_gcp import executor, loader, planner, settings
 from pydag_gcp.dag import DAG
-from pydag_gcp.errors import PydagError
+from pydag_gcp.errors import LocalCloudError, PydagError
 from pydag_gcp.gcp import Clients
 from pydag_gcp.local import daemon
+from pydag_gcp.local.calls import Call
+from pydag_gcp.local.remote import Remote
 from pydag_gcp.local.seeds import plant
 from pydag_gcp.resources import GCSObject, Table
 from pydag_gcp.result import RunResult
@@ -52,11 +55,13 @@ class LocalCloud:
     Args:
         folder: What relative paths are relative to.
         clients: Clients that talk to it.
+        remote: Where faults are asked for.
     """
 
-    def __init__(self, folder: Path, clients: Clients) -> None:
+    def __init__(self, folder: Path, clients: Clients, remote: Remote) -> None:
         self._folder = folder
         self._clients = clients
+        self._remote = remote
 
     @property
     def project(self) -> str:
@@ -106,6 +111,36 @@ class LocalCloud:
             return executor.execute(plan, max_processors=max_processors)
         finally:
             plan.clients.close()
+
+    def fault(
+        self,
+        method: str,
+        kind: str,
+        *,
+        call: int = 1,
+        times: int = 1,
+        seconds: float = 0.0,
+        task: str | None = None,
+    ) -> None:
+        """Ask for a fault, which ends with the test if it has not happened by then.
+
+        Args:
+            method: The API method, such as ``bigquery.jobs.insert``; ``*`` matches anything.
+            kind: What happens: ``429``, ``500``, ``503``, ``accepted-503``, ``lost-answer``, ``reset``, ``latency``...
+            call: Which of the method's calls from now on; 1 is the next one.
+            times: For how many calls in a row.
+            seconds: How long each of those calls waits first.
+            task: Only calls for the work of this task.
+
+        Raises:
+            ValueError: There is no such method or kind, or a number has no meaning.
+        """
+        order: dict[str, Any] = {"method": method, "fault": kind, "call": call, "times": times, "seconds": seconds}
+        self._remote.fault(order if task is None else {**order, "task": task})
+
+    def calls(self) -> list[Call]:
+        """The API calls since the test began, the oldest first, with what each was about and what was done to it."""
+        return self._remote.calls()
 
     def seed(self, folder: Path | str) -> None:
         """Copy sample buckets in: each sub-folder is a bucket, each file an object.
@@ -205,11 +240,15 @@ def local_cloud(
     for name, value in {**found.environment(), **own}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
-    clients = Clients(settings.load(request.config.rootpath).target())
+    clients, remote = Clients(settings.load(request.config.rootpath).target()), Remote(found.bigquery)
     try:
         _empty(clients, Path(found.buckets))
-        yield LocalCloud(request.config.rootpath, clients)
+        remote.clear()
+        yield LocalCloud(request.config.rootpath, clients, remote)
     finally:
+        with contextlib.suppress(LocalCloudError):  # the test has stopped it
+            remote.clear()
+        remote.close()
         clients.close()
         shutil.rmtree(home, ignore_errors=True)
 

@@ -157,3 +157,18 @@ def test_the_documented_tests_pass_and_nothing_is_left_of_a_session(project: Pat
     assert not Path(left["buckets"]).parent.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(left["pid"], 0)
+
+
+def test_a_fault_that_could_never_happen_is_refused(local_cloud: LocalCloud) -> None:
+    with pytest.raises(ValueError, match=r"no method of 'bigquery' matches 'bigquery\.jobs\.isnert'"):
+        local_cloud.fault("bigquery.jobs.isnert", "503")
+    with pytest.raises(ValueError, match="teapot"):
+        local_cloud.fault("bigquery.jobs.insert", "teapot")
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_faults_and_calls_are_those_of_one_test(turn: int, local_cloud: LocalCloud) -> None:
+    assert local_cloud.calls() == []
+    local_cloud.fault("storage.objects.get", "503", call=100)
+    local_cloud.put("gs://landing/a", "1")
+    assert "storage.objects.insert" in {call.method for call in local_cloud.calls()}

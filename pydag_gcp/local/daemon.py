@@ -32,6 +32,8 @@ PROJECT = "pydag-local"
 IDLE = 1800.0
 
 _START_TIMEOUT = 120.0
+#: How often it is started anew when somebody kills it at its start.
+_STARTS = 3
 _ANSWER_TIMEOUT = 10.0
 _STOP_GRACE = 15.0
 #: For longer than this nobody who works needs to start or stop it.
@@ -139,6 +141,7 @@ def up(
     host: str = "127.0.0.1",
     project: str = PROJECT,
     idle: float | None = IDLE,
+    copy_of: Path | None = None,
     on_start: Callable[[], None] | None = None,
 ) -> Endpoints:
     """Make sure that the local cloud is there.
@@ -149,6 +152,8 @@ def up(
         host: The address to listen on, if it has to be started.
         project: Its default project, likewise.
         idle: After how many seconds without a call it stops by itself, likewise; None for never.
+        copy_of: Data that it begins with, likewise, and with which it begins again at each :func:`put_back`; what lies
+            in its data directory is thrown away.
         on_start: Called before it is started, if it has to be.
 
     Returns:
@@ -159,6 +164,7 @@ def up(
     """
     options = ["--host", host, "--project", project]
     options += [] if idle is None else ["--idle", str(idle)]
+    options += [] if copy_of is None else ["--copy-of", str(copy_of.absolute())]
     found = status(home)
     if found is None:
         with _turn(home) as place:
@@ -188,6 +194,29 @@ def down(home: Path) -> bool:
         return False
     with _turn(home):
         return _stop(place)
+
+
+def put_back(home: Path) -> Endpoints:
+    """Make a local cloud that is the copy of another begin again with those data; its warm Sparks go on.
+
+    Raises:
+        LocalCloudError: It is not running, or it ended over that.
+    """
+    place = Home(folder=home.absolute())
+    with _turn(home):
+        pid = place.holder()
+        if not pid:
+            raise LocalCloudError("the local cloud is not running", where=str(home))
+        place.state.unlink(missing_ok=True)
+        os.kill(pid, signal.SIGHUP)
+        deadline = time.monotonic() + _START_TIMEOUT
+        while (endpoints := place.endpoints()) is None:
+            if place.holder() != pid or time.monotonic() > deadline:
+                raise LocalCloudError(
+                    f"the local cloud did not begin again: {_last_words(place)}", where=str(place.log)
+                )
+            time.sleep(_PAUSE)
+        return endpoints
 
 
 def status(home: Path) -> Endpoints | None:
@@ -236,6 +265,13 @@ def _start(place: Home, options: list[str]) -> Endpoints:
     _check_extra()
     if (endpoints := _settle(place)) is not None:
         return endpoints
+    for _ in range(_STARTS):
+        if (endpoints := _await_service(place, _launch(place, options))) is not None:
+            return endpoints
+    raise LocalCloudError("the local cloud was killed each time that it was started", where=str(place.log))
+
+
+def _launch(place: Home, options: list[str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", "pydag_gcp.local.server", "--home", str(place.folder), *options]
     try:
         if place.log.exists():
@@ -248,7 +284,7 @@ def _start(place: Home, options: list[str]) -> Endpoints:
         raise _unwritable(place, error) from error
     # Someone must take note of its end, should it come before ours.
     threading.Thread(target=process.wait, name="local-cloud", daemon=True).start()
-    return _await_service(place, process)
+    return process
 
 
 def _settle(place: Home) -> Endpoints | None:
@@ -264,13 +300,16 @@ def _settle(place: Home) -> Endpoints | None:
     return None
 
 
-def _await_service(place: Home, process: subprocess.Popen[bytes]) -> Endpoints:
+def _await_service(place: Home, process: subprocess.Popen[bytes]) -> Endpoints | None:
+    """Return where a daemon that was started is, or None if somebody killed it meanwhile."""
     deadline = time.monotonic() + _START_TIMEOUT
     while time.monotonic() < deadline:
         ended = process.poll() is not None
         endpoints = place.endpoints()
         if endpoints is not None and endpoints.pid == process.pid and not ended:
             return endpoints
+        if process.returncode == -signal.SIGKILL:
+            return None
         if ended:
             raise LocalCloudError(f"the local cloud did not start: {_last_words(place)}", where=str(place.log))
         time.sleep(_PAUSE)

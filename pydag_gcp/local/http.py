@@ -1,13 +1,15 @@
 """HTTP as Google's JSON APIs speak it: methods behind routes, errors in Google's shape, faults on request.
 
-An :class:`Api` knows routes and nothing of sockets; a :class:`Service` is an API with its faults, and what
-:class:`~pydag_gcp.local.serving.HttpServer` serves.
+An :class:`Api` knows routes and nothing of sockets; :class:`~pydag_gcp.local.admin.Service` is an API with its faults,
+and what :class:`~pydag_gcp.local.serving.HttpServer` serves.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
+import io
 import json
 import logging
 import sys
@@ -21,9 +23,13 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, MapAdapter, Rule
 from werkzeug.wrappers import Request, Response
 
-from pydag_gcp.local.faults import Fault, Faults
+from pydag_gcp.local.faults import Arrival, Faults
+from pydag_gcp.local.subjects import AUTHORIZATION_OF_JOBS, Subject, of_answer, of_request
 
 TYPE_OF_JSON = "application/json; charset=UTF-8"
+
+#: Methods that only the body tells about what they are.
+_TOLD_BY_BODY = frozenset({"bigquery.datasets.insert", "bigquery.jobs.insert", "bigquery.tables.insert"})
 
 #: Where a request carries the faults, for a handler that answers requests within a request.
 FAULTS = "pydag.faults"
@@ -186,9 +192,12 @@ class Api:
         request.environ[FAULTS] = faults
         try:
             method, handler, values = self._match(request)
-            fault = faults.before(method)
-            _refuse(fault, method)
-            response = _response(handler(request, **values))
+            arrival = faults.arrived(method, _subject(request, method, values))
+            _refuse(arrival, faults)
+            answer = handler(request, **values)
+            if isinstance(answer, Mapping):
+                faults.answered(arrival.call, of_answer(answer))
+            response = _response(answer)
         except ApiError as error:
             return error.response()
         except (ConnectionError, ConnectionDropped):
@@ -201,7 +210,7 @@ class Api:
             return _bug(method, error).response()
         except Exception as error:  # noqa: BLE001  the client must get an answer, and the log everything
             return (self._errors(error) or _bug(method, error)).response()
-        return _after(fault, method, response)
+        return _after(arrival, faults, response)
 
     def _match(self, request: Request) -> tuple[str, Handler, dict[str, str]]:
         if self._adapter is None:
@@ -215,32 +224,6 @@ class Api:
             return method, handler, {name: unquote(value, errors="strict") for name, value in values.items()}
         except UnicodeDecodeError:
             raise ApiError(400, "invalid", f"The path is not UTF-8: {path}") from None
-
-
-class Service:
-    """An API with the faults asked of it, and the ``/_pydag`` routes that ask for them.
-
-    Args:
-        api: The routes.
-        faults: Shared by every service of the local cloud.
-    """
-
-    def __init__(self, api: Api, faults: Faults) -> None:
-        self._api = api
-        self._faults = faults
-        self._admin = _admin_routes(faults)
-        self._unmetered = Faults()
-        faults.know(api.methods)
-
-    def __call__(self, request: Request) -> Response:
-        """Answer a request.
-
-        Raises:
-            ConnectionDropped: A fault wants no answer to be sent.
-        """
-        if raw_path(request).startswith("/_pydag/"):
-            return self._admin.answer(request, self._unmetered)
-        return self._api.answer(request, self._faults)
 
 
 def environment(verb: str, target: str, headers: Mapping[str, str], body: BinaryIO) -> dict[str, Any]:
@@ -282,47 +265,28 @@ def raw_path(request: Request) -> str:
     return target.partition("?")[0]
 
 
-def _admin_routes(faults: Faults) -> Api:
-    api = Api()
-
-    @api.route("pydag.faults.insert", "POST", "/_pydag/faults")
-    def insert(request: Request) -> Mapping[str, Any]:
-        body = json_body(request)
-        try:
-            faults.add(
-                str(body.pop("method")),
-                kind=str(body.pop("fault")),
-                call=int(body.pop("call", 1)),
-                times=int(body.pop("times", 1)),
-                seconds=float(body.pop("seconds", 0.0)),
-            )
-        except KeyError as error:
-            raise ApiError(400, "required", f"Required parameter: {error.args[0]}") from None
-        except (ValueError, TypeError) as error:
-            raise ApiError(400, "invalid", str(error)) from None
-        if body:
-            raise ApiError(400, "invalid", f"A fault has no {', '.join(sorted(body))}")
-        return {}
-
-    @api.route("pydag.faults.delete", "DELETE", "/_pydag/faults")
-    def delete(_: Request) -> None:
-        faults.clear()
-
-    @api.route("pydag.calls.list", "GET", "/_pydag/calls")
-    def calls(_: Request) -> Mapping[str, Any]:
-        return faults.calls()
-
-    return api
-
-
 def _response(answer: Mapping[str, Any] | Response | None) -> Response:
     if answer is None:
         return Response(status=204)
     return answer if isinstance(answer, Response) else json_response(answer)
 
 
-def _refuse(fault: Fault | None, method: str) -> None:
+def _subject(request: Request, method: str, values: Mapping[str, str]) -> Subject:
+    """Tell what a request is about; the body is read only where it alone says so."""
+    body: Mapping[str, Any] = {}
+    if method in _TOLD_BY_BODY and request.mimetype == "application/json" and "/upload/" not in raw_path(request):
+        text = request.environ["wsgi.input"].read()
+        request.environ["wsgi.input"] = io.BytesIO(text)
+        with contextlib.suppress(ValueError):  # the handler will say so
+            found = json.loads(text)
+            body = found if isinstance(found, dict) else {}
+    by_job = request.headers.get("Authorization") == AUTHORIZATION_OF_JOBS
+    return of_request(values, request.args, body, by_job=by_job)
+
+
+def _refuse(arrival: Arrival, faults: Faults) -> None:
     """Do what a fault does before the work."""
+    fault, method = arrival.fault, arrival.call.method
     if fault is None:
         return
     time.sleep(fault.seconds)
@@ -335,17 +299,23 @@ def _refuse(fault: Fault | None, method: str) -> None:
             _unavailable(method)
         case "reset":
             raise ConnectionDropped(reset=True)
+        case "hold":
+            faults.hold(arrival.call)
+            raise ConnectionDropped(reset=True)
 
 
-def _after(fault: Fault | None, method: str, response: Response) -> Response:
+def _after(arrival: Arrival, faults: Faults, response: Response) -> Response:
     """Do what a fault does after the work."""
+    fault = arrival.fault
     if fault is None or fault.kind == "latency":
         return response
     response.close()
-    if fault.kind == "lost-answer":
+    if fault.kind == "accepted-hold":
+        faults.hold(arrival.call)
+    if fault.kind in ("accepted-hold", "lost-answer"):
         raise ConnectionDropped(reset=False)
     try:
-        _unavailable(method)
+        _unavailable(arrival.call.method)
     except ApiError as error:
         return error.response()
 

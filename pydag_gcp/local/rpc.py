@@ -18,7 +18,8 @@ from typing import Any, NoReturn
 
 import grpc
 
-from pydag_gcp.local.faults import Fault, Faults
+from pydag_gcp.local.faults import Arrival, Faults
+from pydag_gcp.local.subjects import of_message
 
 #: Calls served at once; a stream holds one of them until it ends.
 MAX_CALLS = 64
@@ -148,32 +149,48 @@ class Service(grpc.GenericRpcHandler):
         )
 
     def _unary(self, label: str, method: Method, message: object, context: grpc.ServicerContext) -> Any:
-        fault = self._before(label, context)
+        arrival = self._before(label, message, context)
         try:
             answer = method.function(message)
         except RpcError as error:
             context.abort(error.code, error.message)
-        _after(fault, label, context)
+        if self._faults is not None and arrival is not None:
+            self._faults.answered(arrival.call, of_message(answer))
+        self._after(arrival, context)
         return answer
 
     def _streaming(self, label: str, method: Method, message: object, context: grpc.ServicerContext) -> Iterator[Any]:
-        fault = self._before(label, context)
+        arrival = self._before(label, message, context)
         try:
             yield from method.function(message)
         except RpcError as error:
             context.abort(error.code, error.message)
-        _after(fault, label, context)
+        self._after(arrival, context)
 
-    def _before(self, label: str, context: grpc.ServicerContext) -> Fault | None:
-        fault = self._faults.before(label) if self._faults else None
-        if fault is None:
+    def _before(self, label: str, message: object, context: grpc.ServicerContext) -> Arrival | None:
+        if self._faults is None:
             return None
+        arrival = self._faults.arrived(label, of_message(message))
+        fault = arrival.fault
+        if fault is None:
+            return arrival
         if fault.seconds:
             time.sleep(fault.seconds)
+        if fault.kind == "hold":
+            self._faults.hold(arrival.call)
         if fault.kind in _REFUSED:
-            code, message = _REFUSED[fault.kind]
-            context.abort(code, f"{message}: a fault requested for {label}")
-        return fault
+            code, text = _REFUSED[fault.kind]
+            context.abort(code, f"{text}: a fault requested for {label}")
+        return arrival
+
+    def _after(self, arrival: Arrival | None, context: grpc.ServicerContext) -> None:
+        if self._faults is None or arrival is None or arrival.fault is None:
+            return
+        if arrival.fault.kind == "accepted-hold":
+            self._faults.hold(arrival.call)
+        if arrival.fault.kind in _DONE_BUT_LOST:
+            message = f"{_DONE_BUT_LOST[arrival.fault.kind]}: a fault requested for {arrival.call.method}"
+            context.abort(grpc.StatusCode.UNAVAILABLE, message)
 
 
 _REFUSED = {
@@ -182,17 +199,13 @@ _REFUSED = {
     "503": (grpc.StatusCode.UNAVAILABLE, "The service is currently unavailable"),
     "unavailable": (grpc.StatusCode.UNAVAILABLE, "The service is currently unavailable"),
     "reset": (grpc.StatusCode.UNAVAILABLE, "Connection reset by peer"),
+    "hold": (grpc.StatusCode.UNAVAILABLE, "Connection reset by peer"),
 }
 _DONE_BUT_LOST = {
     "accepted-503": "The service is currently unavailable",
     "lost-answer": "Socket closed",
+    "accepted-hold": "Socket closed",
 }
-
-
-def _after(fault: Fault | None, label: str, context: grpc.ServicerContext) -> None:
-    if fault is not None and fault.kind in _DONE_BUT_LOST:
-        message = f"{_DONE_BUT_LOST[fault.kind]}: a fault requested for {label}"
-        context.abort(grpc.StatusCode.UNAVAILABLE, message)
 
 
 def _refusal(message: str) -> grpc.RpcMethodHandler[Any, Any]:

@@ -16,17 +16,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from pydag_gcp.errors import LocalCloudError
-from pydag_gcp.local import rpc
+from pydag_gcp.local import copies, rpc
+from pydag_gcp.local.admin import Service
 from pydag_gcp.local.bigquery.service import BigQuery
 from pydag_gcp.local.daemon import PROJECT, Endpoints, Home
 from pydag_gcp.local.dataproc.service import Dataproc
+from pydag_gcp.local.dataproc.spares import Spares
 from pydag_gcp.local.faults import Faults
-from pydag_gcp.local.http import Api, Service
+from pydag_gcp.local.http import Api
 from pydag_gcp.local.secretmanager.service import SecretManager
 from pydag_gcp.local.seeds import plant
 from pydag_gcp.local.serving import HttpServer
@@ -62,7 +64,23 @@ class Options:
     project: str
     idle: float | None
     seed: Path | None
+    copy_of: Path | None
     ports: dict[str, int]
+
+
+@dataclass
+class _Told:
+    """What signals have told the daemon."""
+
+    stop: bool = False
+    wake: threading.Event = field(default_factory=threading.Event)
+
+    def to_stop(self, *_: object) -> None:
+        self.stop = True
+        self.wake.set()
+
+    def to_begin_again(self, *_: object) -> None:
+        self.wake.set()
 
 
 class Cloud:
@@ -71,13 +89,14 @@ class Cloud:
     Args:
         options: What the daemon was told.
         last: Where the services were the last time.
+        spares: Where clusters take their Spark from and give it back to; default: each has its own.
 
     Raises:
         OSError: The home cannot be written.
         LocalCloudError: A port is taken, or a service cannot work here.
     """
 
-    def __init__(self, options: Options, last: Endpoints | None) -> None:
+    def __init__(self, options: Options, last: Endpoints | None, spares: Spares | None = None) -> None:
         self._options = options
         self._last = last
         self._faults = Faults()
@@ -93,7 +112,9 @@ class Cloud:
             self._serve_rpc(stack, "bigquery_storage", self._bigquery.rpc_handlers)
             # Jobs run beside us, whatever name the outside knows us by.
             environment = self.endpoints(_reachable(options.host)).environment()
-            self._dataproc = Dataproc(options.home, objects, project=options.project, environment=environment)
+            self._dataproc = Dataproc(
+                options.home, objects, project=options.project, environment=environment, spares=spares
+            )
             stack.callback(self._dataproc.close)
             self._serve_rpc(stack, "dataproc", [*self._dataproc.handlers, *SecretManager(options.home).handlers])
             self._stack = stack.pop_all()
@@ -125,6 +146,7 @@ class Cloud:
 
     def close(self) -> None:
         """Take no more calls, let those in flight end, and stop every service."""
+        self._faults.release()
         self._stack.close()
 
     def _serve_http(self, stack: ExitStack, name: str, api: Api) -> None:
@@ -178,10 +200,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: Options, place: Home) -> None:
-    stop = threading.Event()
+    told = _Told()
     for sign in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sign, lambda *_: stop.set())
-    with closing(Cloud(options, place.endpoints())) as cloud:
+        signal.signal(sign, told.to_stop)
+    last = place.endpoints()
+    if options.copy_of is None:
+        _serve_once(Cloud(options, last), options, place, told)
+        return
+    signal.signal(signal.SIGHUP, told.to_begin_again)
+    with closing(Spares(options.home / copies.SPARES)) as spares:
+        while not told.stop:
+            told.wake.clear()
+            copies.put_back(options.copy_of, options.home)
+            cloud = Cloud(options, last, spares)
+            last = cloud.endpoints(options.advertise)
+            _serve_once(cloud, options, place, told)
+
+
+def _serve_once(cloud: Cloud, options: Options, place: Home, told: _Told) -> None:
+    """Serve until it is time to stop, or to begin again."""
+    with closing(cloud):
         if options.seed is not None:
             plant(options.seed, storage=cloud.endpoints(_reachable(options.host)).storage, project=options.project)
         endpoints = cloud.endpoints(options.advertise)
@@ -189,30 +227,32 @@ def _serve(options: Options, place: Home) -> None:
         draft.write_text(json.dumps(endpoints.to_json()))
         draft.replace(place.state)
         _log.info("serving %s", endpoints)
-        _wait(cloud, place, options.idle, stop)
+        _wait(cloud, place, options.idle, told)
 
 
-def _wait(cloud: Cloud, place: Home, idle: float | None, stop: threading.Event) -> None:
-    """Return when it is time to stop.
+def _wait(cloud: Cloud, place: Home, idle: float | None, told: _Told) -> None:
+    """Return when it is time to stop, or to begin again.
 
     Raises:
         LocalCloudError: It is broken: whoever supervises it is to start it anew.
     """
     mine = place.lock.stat().st_ino
     calls, active = cloud.calls(), time.monotonic()
-    while not stop.wait(_LOOK_EVERY):
+    while not told.wake.wait(_LOOK_EVERY):
         now = cloud.calls()
         if now != calls or cloud.busy():
             calls, active = now, time.monotonic()
         elif idle is not None and time.monotonic() - active >= idle:
             _log.info("stopping: nobody has called for %.0f s", idle)
+            told.stop = True
             return
         if cloud.broken():
             raise LocalCloudError("the database must be opened anew")
         if not place.lock.exists() or place.lock.stat().st_ino != mine:
             _log.info("stopping: %s is gone", place.folder)
+            told.stop = True
             return
-    _log.info("stopping: told to")
+    _log.info("stopping: told to" if told.stop else "beginning again")
 
 
 @contextmanager
@@ -252,6 +292,7 @@ def _parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--project", default=PROJECT, help="the default project")
     parser.add_argument("--idle", type=float, help="stop after so many seconds without a call; default: never")
     parser.add_argument("--seed", type=Path, help="a folder whose sub-folders are copied in as buckets")
+    parser.add_argument("--copy-of", type=Path, help="data to begin with, and to begin with again at each SIGHUP")
     for name in _SERVICES:
         parser.add_argument(f"--{name.replace('_', '-')}-port", type=int, default=0, help="default: any free one")
     found = parser.parse_args(arguments)
@@ -262,6 +303,7 @@ def _parse(arguments: Sequence[str] | None) -> Options:
         project=found.project,
         idle=found.idle,
         seed=found.seed,
+        copy_of=found.copy_of.absolute() if found.copy_of else None,
         ports={name: getattr(found, f"{name}_port") for name in _SERVICES},
     )
 

@@ -9,8 +9,8 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
+from pydag_gcp.local.admin import Service
 from pydag_gcp.local.faults import Faults
-from pydag_gcp.local.http import Service
 from pydag_gcp.local.serving import HttpServer
 from pydag_gcp.local.storage.objects import Objects
 from pydag_gcp.local.storage.routes import routes

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -318,7 +317,7 @@ class TestServer:
             assert not cloud.broken()
             cloud._bigquery._warehouse.broken = True
             with pytest.raises(LocalCloudError, match="the database must be opened anew"):
-                server._wait(cloud, place, None, threading.Event())
+                server._wait(cloud, place, None, server._Told())
 
     def test_there_is_only_one_daemon_in_a_home(self, home: Path) -> None:
         daemon.up(home)

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pydag_gcp.local.faults import KINDS, Faults
+from pydag_gcp.local.faults import KINDS, Faults, Order
+from pydag_gcp.local.subjects import Subject
 
 
 def test_a_call_without_an_order_is_only_counted() -> None:
     faults = Faults()
-    assert faults.before("storage.objects.get") is None
+    assert faults.arrived("storage.objects.get").fault is None
     assert faults.calls() == {"storage.objects.get": 1}
 
 
@@ -21,30 +24,32 @@ def test_an_order_hits_exactly_the_calls_it_names(skipped: int, times: int) -> N
     faults = Faults()
     faults.add("a.b", kind="503", call=skipped + 1, times=times)
     # When the method is called more often than that
-    hits = [faults.before("a.b") is not None for _ in range(skipped + times + 3)]
+    hits = [faults.arrived("a.b").fault is not None for _ in range(skipped + times + 3)]
     # Then those calls are hit, and no other
     assert hits == [False] * skipped + [True] * times + [False] * 3
 
 
 def test_call_numbers_count_from_the_order_on() -> None:
     faults = Faults()
-    faults.before("a.b")
-    faults.before("a.b")
+    faults.arrived("a.b")
+    faults.arrived("a.b")
     faults.add("a.b", kind="429", call=2)
-    assert [faults.before("a.b") is not None for _ in range(3)] == [False, True, False]
+    assert [faults.arrived("a.b").fault is not None for _ in range(3)] == [False, True, False]
 
 
 def test_other_methods_neither_use_up_nor_meet_an_order() -> None:
     faults = Faults()
     faults.add("a.b", kind="429")
-    assert faults.before("a.c") is None
-    assert faults.before("a.b") is not None
+    assert faults.arrived("a.c").fault is None
+    assert faults.arrived("a.b").fault is not None
 
 
 def test_a_pattern_matches_many_methods() -> None:
     faults = Faults()
     faults.add("bigquery.*", kind="503", times=2)
-    assert [bool(faults.before(m)) for m in ("bigquery.jobs.get", "storage.objects.get", "bigquery.tables.get")] == [
+    assert [
+        bool(faults.arrived(m).fault) for m in ("bigquery.jobs.get", "storage.objects.get", "bigquery.tables.get")
+    ] == [
         True,
         False,
         True,
@@ -55,7 +60,7 @@ def test_of_two_orders_due_at_once_the_older_comes_first_and_none_is_lost() -> N
     faults = Faults()
     faults.add("a.b", kind="429")
     faults.add("a.b", kind="503")
-    kinds = [fault.kind for fault in (faults.before("a.b"), faults.before("a.b")) if fault]
+    kinds = [fault.kind for fault in (faults.arrived("a.b").fault, faults.arrived("a.b").fault) if fault]
     assert kinds == ["429", "503"]
 
 
@@ -80,16 +85,16 @@ def test_methods_of_a_service_nobody_knows_yet_are_believed() -> None:
     faults = Faults()
     faults.know(["a.b"])
     faults.add("dataproc.SubmitJob", kind="unavailable")
-    assert faults.before("dataproc.SubmitJob") is not None
+    assert faults.arrived("dataproc.SubmitJob").fault is not None
 
 
 def test_clear_forgets_orders_and_counts() -> None:
     faults = Faults()
     faults.add("a.b", kind="429")
-    faults.before("a.c")
+    faults.arrived("a.c")
     faults.clear()
     assert faults.calls() == {}
-    assert faults.before("a.b") is None
+    assert faults.arrived("a.b").fault is None
 
 
 def test_threads_share_an_order() -> None:
@@ -99,7 +104,7 @@ def test_threads_share_an_order() -> None:
     hits: list[bool] = []
     # When 8 threads call it 25 times each
     threads = [
-        threading.Thread(target=lambda: hits.extend(faults.before("a.b") is not None for _ in range(25)))
+        threading.Thread(target=lambda: hits.extend(faults.arrived("a.b").fault is not None for _ in range(25)))
         for _ in range(8)
     ]
     for thread in threads:
@@ -113,3 +118,56 @@ def test_threads_share_an_order() -> None:
 
 def test_every_kind_says_what_it_does() -> None:
     assert all(KINDS.values())
+
+
+def test_an_order_may_be_about_the_work_of_one_task() -> None:
+    # Given two tasks, of which one is to meet a fault
+    faults = Faults()
+    faults.order(Order(method="bigquery.jobs.insert", kind="503", task="load"))
+    # When both call, the other one first
+    met = [faults.arrived("bigquery.jobs.insert", Subject(task=task)).fault for task in ("clean", "load", "load")]
+    # Then only the one does, and once
+    assert [fault and fault.kind for fault in met] == [None, "503", None]
+
+
+def test_an_order_may_be_about_one_resource_and_about_what_is_over() -> None:
+    faults = Faults()
+    faults.order(Order(method="storage.*", kind="503", resource="gs://bucket/part-*", over=False))
+    names = ("gs://bucket/other", "gs://bucket/part-1")
+    assert [bool(faults.arrived("storage.objects.get", Subject(resource=name)).fault) for name in names] == [
+        False,
+        True,
+    ]
+
+
+@pytest.mark.parametrize("let_go", [Faults.release, Faults.clear])
+def test_a_call_is_held_until_it_is_let_go(let_go: Callable[[Faults], None]) -> None:
+    # Given a call that is held
+    faults = Faults()
+    call = faults.arrived("a.b").call
+    waiting = threading.Thread(target=faults.hold, args=(call,))
+    waiting.start()
+    while not faults.held():
+        time.sleep(0.001)
+    assert waiting.is_alive()
+    assert faults.held() == [call]
+    # When it is let go
+    let_go(faults)
+    # Then it goes on
+    waiting.join(timeout=10)
+    assert not waiting.is_alive()
+    assert faults.held() == []
+
+
+def test_the_details_say_what_was_done_to_each_call() -> None:
+    faults = Faults()
+    faults.add("a.b", kind="reset", call=2)
+    for _ in range(3):
+        faults.arrived("a.b", Subject(task="load"))
+    assert [(call.number, call.task, call.fault) for call in faults.details()] == [
+        (1, "load", None),
+        (2, "load", "reset"),
+        (3, "load", None),
+    ]
+    faults.clear()
+    assert faults.details() == []

@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.wrappers import Request, Response
 
+from pydag_gcp.local.admin import Service
 from pydag_gcp.local.faults import Faults
-from pydag_gcp.local.http import Api, ApiError, Service, json_body, not_implemented
+from pydag_gcp.local.http import Api, ApiError, json_body, not_implemented
 from pydag_gcp.local.serving import Body, HttpServer
 
 

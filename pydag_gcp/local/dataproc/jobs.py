@@ -36,6 +36,8 @@ Matcher = dataproc_v1.ListJobsRequest.JobStateMatcher
 
 _ENDED = frozenset({State.CANCELLED, State.DONE, State.ERROR})
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+# As when a cluster loses its master: nobody knows how far the job came, and it may well succeed the next time.
+_LOST = "Agent lost: the local cloud stopped while the job ran, and its Spark with it"
 
 
 class Jobs:
@@ -86,7 +88,7 @@ class Jobs:
                 elif job.status.state in (State.CANCEL_PENDING, State.CANCEL_STARTED):
                     self._enter(key, State.CANCELLED)
                 else:
-                    self._enter(key, State.ERROR, "The local cloud stopped while the job ran, and its Spark with it")
+                    self._enter(key, State.ERROR, _LOST)
 
     def close(self) -> None:
         """End every job that runs; what waits goes on waiting for the next daemon."""
@@ -338,7 +340,7 @@ class Jobs:
             elif state in (State.CANCEL_PENDING, State.CANCELLED):
                 self._enter(key, State.CANCELLED)
             elif self._closing:
-                self._enter(key, State.ERROR, "The local cloud was stopped while the job ran, and its Spark with it")
+                self._enter(key, State.ERROR, _LOST)
             else:
                 self._enter(key, State.ERROR, details)
 

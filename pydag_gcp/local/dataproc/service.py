@@ -13,6 +13,7 @@ from pydag_gcp.local.dataproc import cluster_config
 from pydag_gcp.local.dataproc.clusters import Clusters
 from pydag_gcp.local.dataproc.jobs import Jobs
 from pydag_gcp.local.dataproc.operations import Operations
+from pydag_gcp.local.dataproc.spares import Spares
 from pydag_gcp.local.dataproc.spark import Engine, Spark
 from pydag_gcp.local.storage.objects import Objects
 
@@ -25,6 +26,7 @@ class Dataproc:
         objects: Where jobs and their files and outputs are.
         project: The project that jobs find in ``GOOGLE_CLOUD_PROJECT``.
         environment: Further variables for jobs: where the other services are.
+        spares: Where clusters take their Spark from and give it back to; default: each has its own.
         engine: Makes the Spark of a cluster; default: a real one.
         clock: POSIX time.
     """
@@ -36,12 +38,14 @@ class Dataproc:
         *,
         project: str,
         environment: Mapping[str, str],
+        spares: Spares | None = None,
         engine: Callable[[dataproc_v1.Cluster], Engine] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._home = home / "dataproc"
         self._objects = objects
         self._environment = {"GOOGLE_CLOUD_PROJECT": project, **environment}
+        self._spares = spares
         self._operations = Operations(self._home / "operations")
         self._clusters = Clusters(
             self._home / "clusters",
@@ -74,11 +78,20 @@ class Dataproc:
         self._jobs.close()
         self._clusters.close()
 
-    def _start_spark(self, cluster: dataproc_v1.Cluster) -> Spark:
+    def _start_spark(self, cluster: dataproc_v1.Cluster) -> Engine:
+        environment = {**self._environment, "GOOGLE_CLOUD_PROJECT": cluster.project_id}
+        properties = cluster_config.spark_properties(cluster)
+        if self._spares is not None:
+            return self._spares.lend(
+                buckets=self._objects.root,
+                temporary_bucket=cluster.config.temp_bucket,
+                environment=environment,
+                properties=properties,
+            )
         return Spark(
             folder=self._home / "spark" / cluster.cluster_uuid,
             buckets=self._objects.root,
             temporary_bucket=cluster.config.temp_bucket,
-            environment={**self._environment, "GOOGLE_CLOUD_PROJECT": cluster.project_id},
-            properties=cluster_config.spark_properties(cluster),
+            environment=environment,
+            properties=properties,
         )

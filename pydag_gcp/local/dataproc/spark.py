@@ -22,6 +22,7 @@ from typing import Protocol
 from pydag_gcp.errors import LocalCloudError
 from pydag_gcp.local.dataproc import java
 from pydag_gcp.local.dataproc.jvm import Jvm
+from pydag_gcp.local.subjects import TOKEN_OF_JOBS
 
 #: Modules on every driver's and worker's path: the driver itself and the ``bigquery`` data source.
 MODULES = Path(__file__).parent / "spark_modules"
@@ -37,7 +38,7 @@ _CREDENTIALS = {
     "client_id": "local",
     "client_secret": "local",
     "refresh_token": "local",
-    "token": "local",
+    "token": TOKEN_OF_JOBS,
     "expiry": "9999-12-31T23:59:59Z",
 }
 
@@ -201,6 +202,7 @@ class Spark:
         self._properties = dict(properties or {})
         self._turn = threading.Lock()
         self._jvm: Jvm | None = None
+        self._used: Jvm | None = None
         self._warming: Run | None = None
         self._awaited = threading.Event()
         self._closed = False
@@ -216,7 +218,7 @@ class Spark:
 
     def warm_up(self) -> None:
         """Run something small, so that the first job does not pay for Spark's first steps; ends early if one waits."""
-        if self._closed:
+        if self._closed or (self._jvm is not None and self._jvm is self._used):
             return
         scratch = self._folder / "warm-up"
         scratch.mkdir(parents=True, exist_ok=True)
@@ -263,9 +265,18 @@ class Spark:
                 code, clean = run.wait(report)
             finally:
                 jvm.output.send_to(None)
+            self._used = jvm
             if own or not clean:
                 jvm.kill()
             return code
+
+    def rest(self) -> bool:
+        """Wait for the work under way, forget what it left behind, and tell whether the JVM can do more."""
+        self.hurry()
+        with self._turn:
+            self._awaited.clear()
+            shutil.rmtree(self._folder / "warehouse", ignore_errors=True)
+            return not self._closed and self._jvm is not None and self._jvm.alive
 
     def close(self) -> None:
         """End every process, whatever it is doing."""

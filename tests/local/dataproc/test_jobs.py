@@ -321,7 +321,7 @@ def test_after_a_restart_ended_jobs_are_there_and_a_running_one_is_lost(dataproc
     assert dataproc.get(done) == done
     lost = dataproc.get(running)
     assert State(lost.status.state) == State.ERROR
-    assert "local cloud" in lost.status.details
+    assert "Agent lost: the local cloud stopped" in lost.status.details
     assert dataproc.output(dataproc.until(waiting)) == "later\n"
 
 

@@ -22,8 +22,8 @@ from google.api_core import exceptions
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 
+from pydag_gcp.local.admin import Service
 from pydag_gcp.local.faults import Faults
-from pydag_gcp.local.http import Service
 from pydag_gcp.local.serving import HttpServer
 from pydag_gcp.local.storage.objects import Objects
 from pydag_gcp.local.storage.routes import routes
