@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.crash.conftest import FACT, ROWS, Project
+from tests.crash.conftest import FACT, ROWS
+from tests.crash.project import Project
 
 TASKS = ["create", "fact", "insert_0", "insert_1", "load"]
 
@@ -15,7 +16,7 @@ def test_every_submit_is_answered_badly_and_every_job_has_one_effect(small: Proj
     for call in (1, 3, 5, 7, 9):
         small.fault("bigquery.jobs.insert", fault, call=call)
     # When
-    document = small.run()
+    document = small.run("--no-cache")
     # Then each task took one try, there is one job of each, and every row is there once
     assert {task["tries"] for task in document["tasks"].values()} == {1}
     assert small.jobs(document["run_id"]) == [(task, "DONE", True) for task in TASKS]
@@ -27,6 +28,6 @@ def test_every_submit_is_answered_badly_and_every_job_has_one_effect(small: Proj
 def test_polls_and_results_that_go_unanswered_are_asked_again(small: Project, fault: str) -> None:
     small.fault("bigquery.jobs.get", fault, times=3)
     small.fault("bigquery.jobs.getQueryResults", fault)
-    document = small.run()
+    document = small.run("--no-cache")
     assert {task["tries"] for task in document["tasks"].values()} == {1}
     assert small.rows("fact") == FACT

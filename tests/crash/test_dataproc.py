@@ -14,7 +14,7 @@ import pytest
 from pydag_gcp import settings
 from pydag_gcp.gcp import Clients
 from pydag_gcp.local import daemon
-from tests.crash.conftest import Project
+from tests.crash.project import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.timeout(300)]
 

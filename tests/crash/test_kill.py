@@ -9,16 +9,17 @@ import time
 
 import pytest
 
-from tests.crash.conftest import FACT, ROWS, Project
+from tests.crash.conftest import FACT, ROWS
+from tests.crash.project import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 TASKS = ["create", "fact", "insert_0", "insert_1", "load"]
-KILLS = 12
+KILLS = 5
 
 
 def test_an_undisturbed_run(small: Project) -> None:
-    document = small.run()
+    document = small.run("--no-cache")
     assert small.rows("fact") == FACT
     assert small.jobs(document["run_id"]) == [(task, "DONE", True) for task in TASKS]
 
@@ -29,7 +30,7 @@ def test_a_killed_run_leaves_a_readable_store_and_no_job_twice_and_the_next_run_
     chance = random.Random(seed)
     for _ in range(KILLS):
         # Given a run that is killed at a random moment
-        process = small.start("run", "small.py")
+        process = small.start("run", "small.py", "--no-cache")
         time.sleep(chance.uniform(0.2, 2.0))
         process.kill()
         process.communicate()
@@ -49,8 +50,8 @@ def test_a_run_outlives_the_death_of_the_local_cloud(small: Project) -> None:
     seed = random.randrange(10**6)
     print("seed", seed)
     chance = random.Random(seed)
-    for _ in range(4):
-        process = small.start("run", "small.py", "--json")
+    for _ in range(2):
+        process = small.start("run", "small.py", "--no-cache", "--json")
         time.sleep(chance.uniform(0.3, 2.0))
         small.kill_daemon()
         out, err = small.finish(process, timeout=60)
@@ -75,7 +76,7 @@ def test_a_run_outlives_the_death_of_the_local_cloud_in_the_middle_of_a_call(
     # Given a local cloud that dies while it is at work on a call of the run, maybe the last one
     known = small.calls().get(method, 0)
     small.fault(method, "latency", seconds=10, call=call)
-    process = small.start("run", "small.py", "--json")
+    process = small.start("run", "small.py", "--no-cache", "--json")
     small.await_call(process, method, known + call)
     small.kill_daemon()
     # Then the run starts it again, and ends as if nothing had happened
@@ -92,7 +93,7 @@ def test_ctrl_c_reaches_a_job_although_the_local_cloud_dies_of_the_cancel(small:
     known = small.calls()
     small.fault("bigquery.jobs.get", "latency", seconds=3, times=2)
     small.fault("bigquery.jobs.cancel", "latency", seconds=10)
-    process = small.start("run", "small.py")
+    process = small.start("run", "small.py", "--no-cache")
     small.await_call(process, "bigquery.jobs.get", known.get("bigquery.jobs.get", 0) + 1)
     process.send_signal(signal.SIGINT)
     small.await_call(process, "bigquery.jobs.cancel", known.get("bigquery.jobs.cancel", 0) + 1)
@@ -106,7 +107,7 @@ def test_a_signalled_run_says_so_and_exits_130(small: Project, number: signal.Si
     # Given a run that takes some seconds, as every submit is slow
     known = small.calls().get("bigquery.jobs.insert", 0)
     small.fault("bigquery.jobs.insert", "latency", seconds=1.5, times=3)
-    process = small.start("run", "small.py")
+    process = small.start("run", "small.py", "--no-cache")
     small.await_call(process, "bigquery.jobs.insert", known + 1)
     process.send_signal(number)
     out, err = small.finish(process, timeout=60)
