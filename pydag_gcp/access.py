@@ -23,6 +23,7 @@ class Access:
         replaces: What of its writes it replaces as a whole.
         shapes: What of its writes it only makes, or makes sure of, without touching a row.
         views: The views it makes, and what each of them reads, as far as that is known.
+        idempotent: Its author says that running it again does no harm.
     """
 
     reads: frozenset[Resource] | None
@@ -31,6 +32,7 @@ class Access:
     replaces: frozenset[Resource] = frozenset()
     shapes: frozenset[Resource] = frozenset()
     views: Mapping[Table, frozenset[Resource]] = field(default_factory=dict)
+    idempotent: bool = False
 
     @property
     def opaque(self) -> bool:
@@ -54,6 +56,7 @@ def access_of(task: Operator, ctx: Context) -> Access:
             view.qualified(ctx.target.project): _named(reads, ctx) or frozenset()
             for view, reads in task.views(ctx).items()
         },
+        idempotent=task.idempotent,
     )
 
 

@@ -153,14 +153,17 @@ def _covered(
     groups: Mapping[str, list[str]],
     sure: Ordering,
 ) -> set[tuple[str, Resource]]:
-    """Those of the wanted that have been replaced: by the task itself, if it may, or by a member that surely ran."""
+    """Those of the wanted that have been replaced: by the task itself, if it may, or by a member that surely ran.
+
+    An idempotent task adds nothing when it runs again. It covers only itself: what others add to may stay.
+    """
     found: set[tuple[str, Resource]] = set()
     asked: dict[Pair, list[tuple[str, Resource]]] = defaultdict(list)
     for members in _distinct(groups):
         replacers = [task for task in members if accesses[task].replaces]
         for task in members:
             for resource, itself in wanted[task].items():
-                if itself and replaces(accesses[task], resource):
+                if accesses[task].idempotent or (itself and replaces(accesses[task], resource)):
                     found.add((task, resource))
                     continue
                 for other in _before(task, replacers, sure):

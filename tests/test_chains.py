@@ -26,6 +26,10 @@ def adds(*resources: Resource, reads: frozenset[Resource] = frozenset()) -> Acce
     return Access(reads=reads, writes=frozenset(resources))
 
 
+def repeats(*resources: Resource, reads: frozenset[Resource] = frozenset()) -> Access:
+    return Access(reads=reads, writes=frozenset(resources), idempotent=True)
+
+
 def makes(*resources: Resource) -> Access:
     return Access(reads=frozenset(), writes=frozenset(resources), shapes=frozenset(resources))
 
@@ -76,9 +80,13 @@ def test_tasks_that_write_the_same_table_are_a_chain_in_their_order() -> None:
         ({"a": replaces(T, U), "b": adds(U)}, True),
         ({"a": replaces(T), "b": adds(T, U)}, False),  # of U nothing was replaced
         ({"a": replaces(GCSObject("gs://bucket/out/")), "b": adds(GCSObject("gs://bucket/out/x.csv"))}, True),
+        ({"a": repeats(T)}, True),
+        ({"a": repeats(T, reads=frozenset({T}))}, True),  # its author says so
+        ({"a": repeats(T), "b": adds(T)}, False),  # it may leave what b has added
+        ({"a": adds(T), "b": repeats(T)}, False),
     ],
 )
-def test_a_chain_is_replacing_if_nothing_in_it_builds_on_what_was_there(
+def test_a_chain_is_replacing_if_running_it_again_adds_nothing_to_what_was_there(
     tasks: Mapping[str, Access], replacing: bool
 ) -> None:
     assert chain(tasks, "a").replacing is replacing

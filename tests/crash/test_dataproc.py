@@ -95,7 +95,8 @@ def test_a_submit_whose_answer_is_lost_has_one_job_and_one_effect(sparks: Projec
     out, err = sparks.finish(process, timeout=200)
     assert process.returncode == 0, out + err
     document = json.loads(out)
-    assert {task["tries"] for task in document["tasks"].values()} == {1}
+    tries = {task_id: task["tries"] for task_id, task in document["tasks"].items()}
+    assert tries in ({"up": 1, "job": 1}, {"up": 0, "job": 1})  # 0: the cluster of the test before runs already
     logs = (sparks.folder / ".pydag" / "logs" / "spark" / document["run_id"]).rglob("1.log")
     assert any("again in" in log.read_text() for log in logs)  # the fault has happened
     assert jobs(sparks, document["run_id"]) == ["DONE"]

@@ -56,7 +56,8 @@ def test_the_staging_table_is_the_input_row_for_row(sample: dict[str, Rows], sam
 
 
 def test_running_again_gives_the_same_tables(cloud: Cloud, sample: dict[str, Rows]) -> None:
-    ended = cloud.pydag("run", str(PIPELINES / "staging_to_fact.py"), "--json", "--param", "dataset=sample")
+    command = ("run", str(PIPELINES / "staging_to_fact.py"), "--json", "--no-cache", "--param", "dataset=sample")
+    ended = cloud.pydag(*command)
 
     assert cloud.snapshot("sample") == sample
     document = json.loads(ended.stdout)
