@@ -30,7 +30,7 @@ _SETTINGS = frozenset({"jobTimeoutMs", "labels", "maxSlots", "reservation"})
 _MOST_ERRORS = 3
 
 _HINTS = {
-    "bytesBilledLimitExceeded": "raise maximum_bytes_billed, or read less",
+    "bytesBilledLimitExceeded": "raise --max-bytes or the task's maximum_bytes_billed, or read less",
     "accessDenied": "grant the account that runs this the permission it names",
     "quotaExceeded": "wait, or ask for more quota: https://cloud.google.com/bigquery/quotas",
 }
@@ -86,6 +86,7 @@ class BigQueryJob(RemoteOperator):
         submit_once(
             self._title(job_id),
             label,
+            handle,
             create=lambda: self._insert(ctx, sent, job_id),
             fetch=lambda: _get(ctx, handle),
         )

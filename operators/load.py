@@ -60,7 +60,12 @@ class GCSToBigQuery(BigQueryJob):
     """
 
     kind: ClassVar[str] = "load"
-    own_fields: ClassVar[Mapping[str, str]] = {"sourceUris": "source", "destinationTable": "destination"}
+    own_fields: ClassVar[Mapping[str, str]] = {
+        "sourceUris": "source",
+        "destinationTable": "destination",
+        "writeDisposition": "write",
+        "createDisposition": "create",
+    }
 
     sources: Annotated[
         tuple[Annotated[GCSObject, AfterValidator(_loadable)], ...],

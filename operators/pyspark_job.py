@@ -149,13 +149,15 @@ class DataprocPySparkJob(RemoteOperator):
             "request_id": job_id,
         }
         client = ctx.clients.jobs(self.cluster.region)
+        handle = {"job_id": job_id, "project": ctx.target.project, "region": self.cluster.region}
         submit_once(
             f"Dataproc job {job_id!r}",
             label,
+            handle,
             create=lambda: client.submit_job(request=request, **ONCE),
             fetch=lambda: self._get(ctx, job_id),
         )
-        return {"job_id": job_id, "project": ctx.target.project, "region": self.cluster.region}
+        return handle
 
     def poll(self, ctx: Context, handle: Mapping[str, Json]) -> Status:
         """See :meth:`~pydag_gcp.operator.RemoteOperator.poll`; a job that has ended leaves its output in the log."""

@@ -79,6 +79,8 @@ class BigQueryQuery(BigQueryJob):
         "queryParameters": "params",
         "defaultDataset": "dataset",
         "destinationTable": "destination",
+        "writeDisposition": "write",
+        "createDisposition": "create",
         "useLegacySql": "sql",
     }
 
@@ -164,9 +166,11 @@ class BigQueryQuery(BigQueryJob):
             self._analysis(ctx)
 
     def reads(self, ctx: Context) -> frozenset[Resource] | None:
-        """What the author declared, else what the SQL shows."""
+        """What the author declared, else what the SQL shows; of files that ``config`` makes tables of, that is not."""
         if self.declared_reads is not None:
             return qualified(self.declared_reads, ctx, self.dataset)
+        if "tableDefinitions" in self.config.get("query", {}):
+            return None
         analysis = self._known(ctx)
         return None if analysis is None else analysis.reads
 

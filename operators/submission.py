@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from pydag_gcp.errors import TaskError
+from pydag_gcp.errors import JobTaken, TaskError
 from pydag_gcp.operator import Json
 from pydag_gcp.retry import is_transient
 
@@ -42,7 +42,9 @@ class Labelled(Protocol):
 _Job = TypeVar("_Job", bound=Labelled)
 
 
-def submit_once(what: str, label: str, *, create: Callable[[], _Job], fetch: Callable[[], _Job]) -> _Job:
+def submit_once(
+    what: str, label: str, handle: Mapping[str, Json], *, create: Callable[[], _Job], fetch: Callable[[], _Job]
+) -> _Job:
     """Send a request once; if its id is taken, return the job that has it, provided that it is this very request's.
 
     Whatever a conflict is said to be about, the id is looked up first: a job of ours must not be left alone.
@@ -50,12 +52,14 @@ def submit_once(what: str, label: str, *, create: Callable[[], _Job], fetch: Cal
     Args:
         what: The job, to begin a sentence with: ``BigQuery job 'pydag-12ab'``.
         label: The hash of the request.
+        handle: What the job that has the id is followed by.
         create: Sends the request, once.
         fetch: Gets the job that has the id.
 
     Raises:
-        TaskError: The request was refused, or the id belongs to another request. Transient if the service says both
-            that the id is taken and that it knows no such job: ask again.
+        JobTaken: The id belongs to another request.
+        TaskError: The request was refused. Transient if the service says both that the id is taken and that it knows
+            no such job: ask again.
         google.api_core.exceptions.GoogleAPICallError: A transient one, unchanged: the job may exist.
     """
     from google.api_core.exceptions import Aborted, Conflict
@@ -69,10 +73,11 @@ def submit_once(what: str, label: str, *, create: Callable[[], _Job], fetch: Cal
             job = _holder(what, taken, fetch)
     found = job.labels.get(REQUEST_LABEL)
     if found != label:
-        raise TaskError(
+        raise JobTaken(
             f"{what} exists already, but another request made it (its label {REQUEST_LABEL} is "
             f"{found!r}, expected {label!r})",
-            hint="it was left alone; did the task change while its run was interrupted? start a new run",
+            handle=handle,
+            hint="did the task change while its run was interrupted? start a new run",
         )
     return job
 

@@ -33,6 +33,7 @@ _BACK = "`pydag resume` goes on once the server is back"
 #: Part of a driver's message -> how to mend it.
 _HINTS = {
     "disk is full": "make room on the disk",
+    "disk I/O error": "see whether the disk is full, or set PYDAG_HOME elsewhere",
     "readonly": "make it writable, or set PYDAG_HOME elsewhere",
     "unable to open": "make it writable, or set PYDAG_HOME elsewhere",
     "not a database": "move the file away, or set PYDAG_STORE",

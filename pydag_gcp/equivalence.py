@@ -23,6 +23,9 @@ ALL_UPSTREAM: Final = "all upstream"
 #: In ``writes``: which tasks wrote, in which order.
 WRITERS: Final = "writers"
 
+#: In what is kept of a try: what the task was when it began.
+FINGERPRINT: Final = "fingerprint"
+
 #: What a task left that was skipped, or failed.
 NOTHING: Final = "nothing"
 

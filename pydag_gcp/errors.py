@@ -12,6 +12,7 @@
     ├── LocalCloudError            3   also RuntimeError: the local cloud could not be started
     ├── TaskError                  1   also RuntimeError: a task failed for a reason it can state
     │   ├── NotYet                 1   nothing was sent; it may be possible later
+    │   ├── JobTaken               1   there is such a job already, but another request made it
     │   └── TaskTimeout            1   also TimeoutError
     └── RunFailed                  1   also RuntimeError: raised by RunResult.raise_for_state
 
@@ -21,8 +22,9 @@ Each says in one line what is wrong, where, and how to mend it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 
 class PydagError(Exception):
@@ -130,6 +132,20 @@ class NotYet(TaskError):
 
     def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
         super().__init__(what, transient=True, where=where, hint=hint)
+
+
+class JobTaken(TaskError):
+    """The id of a job is taken, but another request than ours made the job.
+
+    Args:
+        what: What was found.
+        handle: What the job is followed by.
+        hint: How to mend it.
+    """
+
+    def __init__(self, what: str, *, handle: Mapping[str, Any], hint: str | None = None) -> None:
+        super().__init__(what, hint=hint)
+        self.handle = handle
 
 
 class TaskTimeout(TaskError, TimeoutError):

@@ -15,11 +15,11 @@ from typing import Any
 
 from pydag_gcp import cache
 from pydag_gcp.attempt import Outcome
-from pydag_gcp.crew import Crew
 from pydag_gcp.decision import Verdict
 from pydag_gcp.errors import LeaseLost, StoreError
 from pydag_gcp.events import Listener
 from pydag_gcp.function import BranchTask
+from pydag_gcp.heartbeat import hear, held, keep, tell
 from pydag_gcp.lease import Lease
 from pydag_gcp.ledger import Ledger
 from pydag_gcp.outages import PATIENCE
@@ -36,7 +36,7 @@ from pydag_gcp.settling import settle
 from pydag_gcp.signals import handled
 from pydag_gcp.states import RunState, TaskState
 from pydag_gcp.store import Store
-from pydag_gcp.tenure import hear, held, keep, tell
+from pydag_gcp.threads import Threads
 from pydag_gcp.tries import LogHandler, Tries
 from pydag_gcp.verdicts import Verdicts
 from pydag_gcp.versions import Versions
@@ -87,10 +87,10 @@ def execute(
             check_jobs(plan, past)
 
         def end(earlier: Plan, its_past: Past) -> RunResult:
-            return _Run(earlier, store, lease, Crew(wanted), (), None, its_past, cancel=True).drive()
+            return _Run(earlier, store, lease, Threads(wanted), (), None, its_past, cancel=True).drive()
 
         settle(plan, store, end, partial(tell, plan, listeners))
-        return _Run(plan, store, lease, Crew(wanted), listeners, log_handler, past, cancel=cancel).drive()
+        return _Run(plan, store, lease, Threads(wanted), listeners, log_handler, past, cancel=cancel).drive()
 
 
 class _Run:
@@ -99,7 +99,7 @@ class _Run:
         plan: Plan,
         store: Store,
         lease: Lease,
-        crew: Crew,
+        threads: Threads,
         listeners: Sequence[Listener],
         log_handler: LogHandler | None,
         past: Past | None,
@@ -119,12 +119,12 @@ class _Run:
             priority={task_id: task.priority for task_id, task in plan.tasks.items()},
             teardowns=plan.teardowns,
         )
-        self._crew = crew
-        self._loop = crew.loop
+        self._threads = threads
+        self._loop = threads.loop
         records = cache.records(store, plan.settings, lambda text: self._loop.soon(partial(self._ledger.warn, text)))
         reuse = Reuse(self._plan, records, Versions(plan.clients), cache=plan.cache)
         self._verdicts = Verdicts(reuse, records, past.known if past else {})
-        self._tries = Tries(self._plan, store, lease, self._crew, self._ledger, self._verdicts, self, log_handler)
+        self._tries = Tries(self._plan, store, lease, self._threads, self._ledger, self._verdicts, self, log_handler)
         self._tries.uncounted.update(past.free if past else {})
         self._ready = False
         self._failure: BaseException | None = None
@@ -137,13 +137,13 @@ class _Run:
     def drive(self) -> RunResult:
         """Run to the end."""
         with handled(self._signalled):
-            self._ledger.start(processors=self._crew.size, logs=self._plan.logs)
+            self._ledger.start(processors=self._threads.size, logs=self._plan.logs)
             return self._drive()
 
     def _drive(self) -> RunResult:
         try:
-            keep(self._lease, self._crew)
-            hear(self._store, self._plan.run_id, self._crew, partial(self._end_early, "as somebody asked for"))
+            keep(self._lease, self._threads)
+            hear(self._store, self._plan.run_id, self._threads, partial(self._end_early, "as somebody asked for"))
             self._prepare()
             while not self._leaving and not self._scheduler.done():
                 if self._ready:
@@ -160,14 +160,14 @@ class _Run:
             self._ledger.broke(error)
             raise
         finally:
-            self._crew.close()
+            self._threads.close()
             self._tries.close()
             self._plan.clients.close()
 
     def _prepare(self) -> None:
-        self._reaching = self._crew.after(PATIENCE, self._not_reached)
+        self._reaching = self._threads.after(PATIENCE, self._not_reached)
         preparing = partial(prepare, self._plan, self._verdicts, self._past, cancel=self._only_cancel)
-        self._crew.call(preparing, self._prepared)
+        self._threads.call(preparing, self._prepared)
 
     def _not_reached(self) -> None:
         target = self._plan.clients.target.name
@@ -197,7 +197,7 @@ class _Run:
                 case Verdict.LATER:
                     self._scheduler.hold(task_id)
                     self._decide(task_id)
-                case Verdict.RUN if self._crew.fits(self._plan.tasks[task_id].slots):
+                case Verdict.RUN if self._threads.fits(self._plan.tasks[task_id].slots):
                     self._scheduler.start(task_id)
                     self._tries.begin(task_id, self._left.pop(task_id, None))
                 case Verdict.RUN:
@@ -237,18 +237,20 @@ class _Run:
 
     def _decide(self, task_id: str, asked: int = 1) -> None:
         """Decide about a task whose upstreams have ended."""
-        self._crew.call(partial(self._verdicts.decide_now, task_id), partial(self._decided, task_id, asked))
+        self._threads.call(partial(self._verdicts.decide_now, task_id), partial(self._decided, task_id, asked))
 
     def _decided(self, task_id: str, asked: int, outcome: Outcome) -> None:
         error = outcome.error
         for warning in outcome.value or ():
             self._ledger.warn(warning)
-        if self._cancelled:
+        if self._cancelled and task_id not in self._plan.teardowns:
             self.end_task(task_id, TaskState.CANCELLED)
+        elif isinstance(error, StoreError):
+            self.fail(error)
         elif error is None:
             self._scheduler.again(task_id)
         elif is_transient(error) and asked < _MOST_ASKED:
-            self._crew.after(RESEND.delay(asked), partial(self._decide, task_id, asked + 1))
+            self._threads.after(RESEND.delay(asked), partial(self._decide, task_id, asked + 1))
         else:
             text = f"cannot tell whether it has to run: {self._ledger.redact.said(error)}"
             self.end_task(task_id, TaskState.FAILED, error=text)
@@ -341,7 +343,7 @@ class _Run:
         if self._cancelled:
             return
         self._cancelled = True
-        self._crew.give_up_workers()
+        self._threads.give_up_workers()
         with self._store.together():
             for task_id, state in self._scheduler.cancel():
                 self._settle(task_id, state)

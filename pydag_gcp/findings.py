@@ -66,7 +66,7 @@ class Findings:
                 if (known := self._recorded_results(task_id, found)) is not None:
                     self._fingerprints[task_id] = self._fingerprint(task_id, known)
             found.update(self._matching(level))
-        newest = self._newest([t for t in self._fingerprints if t not in found])
+        newest = self._newest(list(self._fingerprints))
         return {task_id: self._facts(task_id, found.get(task_id), newest) for task_id in self._lineage.order}
 
     def at_run_time(self, task_id: str) -> Facts:
@@ -75,8 +75,7 @@ class Findings:
             return self._facts(task_id, None, {})
         self.fingerprint(task_id)
         record = self._matching([task_id]).get(task_id)
-        newest = {} if record else self._newest([task_id])
-        return self._facts(task_id, record, newest)
+        return self._facts(task_id, record, self._newest([task_id]))
 
     def fingerprint(self, task_id: str) -> Fingerprint:
         """What a task is whose upstreams have ended."""

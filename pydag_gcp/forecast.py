@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pydag_gcp.store import Store
 
 _TIB = 2**40
+#: A query that reads anything is billed for so many bytes: https://cloud.google.com/bigquery/pricing#on_demand_pricing
+_LEAST_BILLED = 10 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,20 +72,22 @@ class Forecast:
         return count / _TIB * self.bigquery_tib
 
     def check(self, max_bytes: int | None) -> None:
-        """Refuse a run that would process more bytes than it may.
+        """Refuse a run that would be billed for more bytes than it may.
 
         What is decided at run time is left out, and so is what is not known yet: the run is capped for these.
 
         Raises:
             SettingsError: It would; names the task with the most.
         """
-        total = self.bytes_of(Verdict.RUN)
+        running = {name: task for name, task in self.tasks.items() if task.decision.verdict is Verdict.RUN}
+        billed = {name: max(task.bytes, _LEAST_BILLED) for name, task in running.items() if task.bytes}
+        total = sum(billed.values())
         if max_bytes is None or total <= max_bytes:
             return
-        running = {name: task.bytes or 0 for name, task in self.tasks.items() if task.decision.verdict is Verdict.RUN}
-        most = max(running, key=lambda name: running[name])
-        what = f"its queries would process {written_size(total)}, more than --max-bytes allows"
-        hint = f"task {most!r} alone would process {written_size(running[most])}"
+        most = max(billed, key=lambda name: billed[name])
+        allowed = f"more than the {written_size(max_bytes)} of --max-bytes"
+        what = f"its queries would be billed for {written_size(total)}, {allowed}"
+        hint = f"allow more, or read less: task {most!r} alone comes to {written_size(billed[most])}"
         raise SettingsError(what, where=f"DAG {self.dag_id!r}", hint=hint)
 
     def to_json(self) -> dict[str, Any]:
@@ -174,4 +178,5 @@ def _beside(plan: Plan, store: Store) -> Iterator[str]:
         if held is not None and held.run_id == run_id:
             yield f"run {run_id} is active ({held}): a new one would be refused, or wait with --wait"
         else:
-            yield f"run {run_id} was interrupted: `pydag resume {run_id}` goes on with it, a new run ends it first"
+            ends = "a new run ends it first, and may then find more cached"
+            yield f"run {run_id} was interrupted: `pydag resume {run_id}` goes on with it, {ends}"

@@ -173,7 +173,7 @@ class Judge:
         yield reasons.unknown(facts.fingerprint.unknown) if facts.fingerprint.unknown else ""
         yield "" if ties.accumulating else facts.off
         if facts.record is None:
-            changes = facts.fingerprint.changed(facts.newest.parts) if facts.newest else []
+            changes = facts.fingerprint.changed(facts.newest.parts) if facts.newest and facts.newest.parts else []
             yield reasons.unrecorded(changes, facts.newest, facts.date)
             return
         yield reasons.SECRET if facts.secret else ""
@@ -190,7 +190,7 @@ class Judge:
             yield self._read_changed(resource, record)
         yield self._upstream_changed(task, ties, record)
         if ties.chain is not None:
-            yield from self._written_changed(ties.chain, record)
+            yield from self._written_changed(ties.chain, record, facts)
 
     def _unmade(self, ties: Ties) -> str:
         """A table that is gone can be made again without adding a row."""
@@ -241,7 +241,7 @@ class Judge:
 
     # what its chain wrote -----------------------------------------------------------------------------------------
 
-    def _written_changed(self, chain: Chain, record: Record) -> Iterator[str]:
+    def _written_changed(self, chain: Chain, record: Record, facts: Facts) -> Iterator[str]:
         if record.writes is None:
             yield reasons.incomplete(chain, record.success.run_id)
             return
@@ -249,8 +249,16 @@ class Judge:
         for resource in chain.resources:
             key, new = resource_key(resource), self._now_of(resource)
             if not same(record.writes, key, new):
-                yield reasons.changed_outside(resource, record.writes.get(key), new)
+                yield _edited(facts, key, new) or reasons.changed_outside(resource, record.writes.get(key), new)
 
     def _now_of(self, resource: Resource) -> str | None:
         version = self._versions.get(resource)
         return None if version is None else stored(version)
+
+
+def _edited(facts: Facts, key: str, new: str | None) -> str:
+    """What is another than in the newest success, in words, if that one wrote what is there now."""
+    newest = facts.newest
+    if facts.fingerprint is None or newest is None or not newest.parts or not same(newest.writes or {}, key, new):
+        return ""
+    return "; ".join(facts.fingerprint.changed(newest.parts))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from pydag_gcp import datasets
 from pydag_gcp.decision import Verdict
 from pydag_gcp.edges import downstream_of
-from pydag_gcp.errors import RunFailed
+from pydag_gcp.errors import RunFailed, TaskError
 from pydag_gcp.fetching import fetch
 from pydag_gcp.operator import Operator, RemoteOperator
+from pydag_gcp.output import Output
 from pydag_gcp.planner import Plan
+from pydag_gcp.redaction import MASK
 from pydag_gcp.resources import Cluster
 from pydag_gcp.resumption import Past
 from pydag_gcp.retry import asking_again
@@ -69,24 +73,48 @@ def _to_run(plan: Plan, verdicts: Verdicts, past: Past | None) -> list[str]:
     """The tasks that will run, or may."""
     if past is not None:
         _check_cached(past, verdicts)
+        _check_outputs(plan, past)
     ended = past.ended if past else {}
     waiting = (task_id for task_id in plan.tasks if task_id not in ended)
     return [task_id for task_id in waiting if verdicts.of(task_id).verdict is not Verdict.CACHED]
 
 
 def _check_cached(past: Past, verdicts: Verdicts) -> None:
-    """What tasks that have begun were built on must still hold: it cannot be redone under them.
+    """What was cached has ended, but what is written over it must not be, unless all of it still holds.
+
+    It may not for the sake of this very run, whose tasks write what others have read before.
 
     Raises:
-        RunFailed: It does not.
+        RunFailed: A task has to run on top of what is not what it was.
     """
+
+    def waits(task_id: str) -> bool:
+        return task_id not in past.ended and verdicts.of(task_id).verdict is not Verdict.CACHED
+
     for task_id, task in past.ended.items():
         decision = verdicts.of(task_id)
-        if task.state is TaskState.CACHED and task.cached_from and decision.verdict is Verdict.RUN:
+        changed = task.state is TaskState.CACHED and task.cached_from and decision.verdict is Verdict.RUN
+        if changed and any(map(waits, verdicts.made_with(task_id))):
             what = (
                 f"cannot go on, as task {task_id!r} was taken from run {task.cached_from}, but now: {decision.reason}"
             )
             raise RunFailed(what, where=f"run {past.run_id}", hint="start a new run")
+
+
+def _check_outputs(plan: Plan, past: Past) -> None:
+    """What tasks that still have to start take from those that have ended must be known.
+
+    Raises:
+        RunFailed: It held a secret.
+    """
+    for task_id, task in plan.tasks.items():
+        sent = task_id in past.open and past.open[task_id].has_job
+        taken = [value for value in task.runtime_values if isinstance(value, Output) and value.upstream in past.ended]
+        for output in () if sent or task_id in past.ended else taken:
+            with contextlib.suppress(TaskError):  # that it has no such part is for the task to tell
+                if MASK in json.dumps(output.resolve(plan.context_of(task_id))):
+                    what = f"task {task_id!r} takes {output!r}, which held a secret and is not recorded"
+                    raise RunFailed(f"cannot go on, as {what}", where=f"run {past.run_id}", hint="start a new run")
 
 
 def _gone(plan: Plan, past: Past, runs: Collection[str]) -> frozenset[str]:

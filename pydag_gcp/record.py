@@ -74,8 +74,6 @@ class Record:
             ValueError: It is the document of something else.
         """
         try:
-            success = _success(document["success"])
-            assert success is not None  # noqa: S101 - a record without one is none
             return cls(
                 dag_id=_text(document["dag_id"]),
                 target=_text(document["target"]),
@@ -83,16 +81,18 @@ class Record:
                 fingerprint=_text(document["fingerprint"]),
                 parts=dict(document["parts"]),
                 date=_text(document["date"]),
-                success=success,
+                success=_success(document["success"]),
                 at=_moment(document["at"]),
                 reads=dict(document["reads"]),
-                upstream={task_id: _success(pair) for task_id, pair in document["upstream"].items()},
+                upstream={
+                    task_id: None if pair is None else _success(pair) for task_id, pair in document["upstream"].items()
+                },
                 writes=None if document["writes"] is None else dict(document["writes"]),
                 result=document["result"],
                 accumulating=bool(document["accumulating"]),
                 expires=_moment(document["expires"]) if document["expires"] else None,
             )
-        except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"not a record: {type(error).__name__} {error}") from error
 
 
@@ -142,9 +142,7 @@ def _pair(success: Success | None) -> list[Any] | None:
     return None if success is None else [success.run_id, success.try_number]
 
 
-def _success(pair: Any) -> Success | None:
-    if pair is None:
-        return None
+def _success(pair: Any) -> Success:
     run_id, try_number = pair
     return Success(run_id=_text(run_id), try_number=int(try_number))
 

@@ -36,12 +36,12 @@ def list_records(records: Sequence[Record], now: datetime, stream: TextIO) -> No
             f"{record.at.astimezone():%Y-%m-%d %H:%M:%S}",
             record.success.run_id,
             f"{datetime.fromisoformat(record.date):%Y-%m-%dT%H:%M:%S}" if record.date else "",
-            reuse_of(record, now),
+            _reuse_of(record, now),
         )
     console.print(table)
 
 
-def reuse_of(record: Record, now: datetime) -> str:
+def _reuse_of(record: Record, now: datetime) -> str:
     """Say for how long a record stands for its task, as long as nothing changes."""
     if record.accumulating:
         return "always: it adds rows"

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 from pydag_gcp.attempt import Attempt, Driver, End, Outcome, Timer, as_json
-from pydag_gcp.errors import LocalCloudError, NotYet, TaskError, TaskTimeout
+from pydag_gcp.errors import JobTaken, LocalCloudError, NotYet, TaskError, TaskTimeout
 from pydag_gcp.identity import remote_id
 from pydag_gcp.operator import Context, Done, Failed, RemoteOperator, Running, Status
 from pydag_gcp.outages import PATIENCE
@@ -48,6 +49,7 @@ class RemoteAttempt(Attempt):
         self._repeatable = False
         self._left_alone = False  # since another process left it nobody has looked at the job
         self._sent_unanswered = False
+        self._changed: JobTaken | None = None  # what that process sent is not what the task is now
         self._sends = 0
         self._waiting: Timer | None = None
         self._next_look: Timer | None = None
@@ -124,6 +126,10 @@ class RemoteAttempt(Attempt):
             case None:
                 self._handle = outcome.value
                 self._accepted(outcome.value)
+            case JobTaken(handle=handle) as error if self._left_alone:
+                self._heard()
+                self._changed, self._handle = error, handle
+                self._accepted(handle)
             case NotYet() | LocalCloudError() as error if not self._sent_unanswered and self._cancelling is not None:
                 self.ctx.log.info("nothing was sent: %s", error)
                 self._end_as_told()
@@ -248,6 +254,8 @@ class RemoteAttempt(Attempt):
                 self._failed(failed)
             case _ if self._cancel_unsent:
                 self._send_cancel()  # a Done seen before the cancel was answered may be undone by it
+            case Done() if self._changed is not None:
+                self._end(End(state=TaskState.FAILED, error=self._changed, again=False))
             case Done():
                 self._fetch_until = self.driver.clock() + RESEND_LIMIT
                 self._fetch()
@@ -288,6 +296,8 @@ class RemoteAttempt(Attempt):
             self._end(self._timeout_end(again=self._repeatable, held_back=held_back))
         elif self._cancelling == "cancel":
             self._end(End(state=TaskState.CANCELLED))
+        elif self._changed is not None:
+            self._end(End(state=TaskState.FAILED, error=self._changed, again=False))
         else:
             error, free = self._reason(failed), self._left_alone and self._is_service
             self._end(End(state=TaskState.FAILED, error=error, again=self._repeatable, held_back=held_back, free=free))
@@ -318,8 +328,19 @@ class RemoteAttempt(Attempt):
             self.driver.report(self, TaskState.DEFERRED, f"cannot read the job's result now: {error}")
             self.driver.after(RESEND.delay(self._unseen), self._fetch)
         else:
-            unread = TaskError(f"job {self.job_id} succeeded, but its result cannot be read: {error}")
-            self._end(End(state=TaskState.FAILED, error=unread, again=False))
+            self._unread(TaskError(f"job {self.job_id} succeeded, but its result cannot be read: {error}"))
+
+    def _unread(self, error: TaskError) -> None:
+        """Fail, but where running it again would add its rows once more, remember that it has added them."""
+        if not self.driver.needs_observation(self):
+            self._end(End(state=TaskState.FAILED, error=error, again=False))
+            return
+
+        def end(outcome: Outcome) -> None:
+            records = tuple(record for record in outcome.value or () if record.accumulating)
+            self._end(End(state=TaskState.FAILED, error=error, again=False, records=records))
+
+        self.driver.call(partial(self.driver.observe, self, None, last=True), end)
 
     # cancel ------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -304,7 +305,7 @@ class GCSObject(Resource):
     def look(self, clients: Clients) -> Version:
         """The object's generation; for a prefix or glob a hash of sorted (name, generation).
 
-        https://cloud.google.com/storage/docs/metadata#generation-number
+        A * stands for / as well: https://cloud.google.com/bigquery/docs/batch-loading-data#load-wildcards
         """
         from google.api_core.exceptions import NotFound
 
@@ -315,13 +316,9 @@ class GCSObject(Resource):
             if not self.many:
                 blob = bucket.get_blob(self.name, **ONCE)
                 return MISSING if blob is None else str(blob.generation)
-            blobs = bucket.list_blobs(
-                prefix=self.fixed,
-                match_glob=self.name if self.is_glob else None,
-                fields="items(name,generation),nextPageToken",
-                **ONCE,
-            )
-            found = sorted(f"{blob.name}\0{blob.generation}" for blob in blobs)
+            blobs = bucket.list_blobs(prefix=self.fixed, fields="items(name,generation),nextPageToken", **ONCE)
+            meant = (blob for blob in blobs if fnmatchcase(blob.name, self.pattern))
+            found = sorted(f"{blob.name}\0{blob.generation}" for blob in meant)
         except NotFound:
             return MISSING
         return hashlib.sha256("\n".join(found).encode()).hexdigest() if found else MISSING

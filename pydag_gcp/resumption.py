@@ -107,7 +107,7 @@ def load_past(store: Store, run_id: str) -> Past:
     if row is None:
         raise SettingsError(f"no run {run_id!r}", hint="`pydag runs` lists them")
     tries: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for one in store.tries(run_id):
+    for one in sorted(store.tries(run_id), key=lambda row: row["try_number"]):  # a clock may go back
         tries[one["task_id"]].append(one)
     rows = store.tasks(run_id)
     ended = {task["task_id"]: _result(task, tries[task["task_id"]]) for task in rows}
@@ -162,7 +162,7 @@ def _cached_successes(store: Store, ended: Mapping[str, TaskResult]) -> dict[str
     last = {
         (run_id, one["task_id"]): one["try_number"]
         for run_id in {run_id for run_id in taken.values() if run_id}
-        for one in store.tries(run_id)
+        for one in sorted(store.tries(run_id), key=lambda row: row["try_number"])
         if one["state"] == TaskState.SUCCESS
     }
     found = {task_id: (run_id, last.get((run_id, task_id))) for task_id, run_id in taken.items() if run_id}

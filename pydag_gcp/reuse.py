@@ -1,6 +1,6 @@
 """Which tasks of a plan need not run: the decisions of :mod:`.decider`, with the cloud and the records behind them.
 
-:mod:`.lineage` says what binds the tasks, :mod:`.findings` what is known of each, :mod:`.observer` what they read and
+:mod:`.lineage` says what binds the tasks, :mod:`.findings` what is known of each, :mod:`.recorder` what they read and
 wrote. This is what the executor and ``pydag plan`` use of all that.
 """
 
@@ -20,8 +20,8 @@ from pydag_gcp.findings import Findings, may_be_cached
 from pydag_gcp.function import BranchTask
 from pydag_gcp.judgement import AtRunTime
 from pydag_gcp.lineage import Lineage
-from pydag_gcp.observer import Known, Observer, Versions
 from pydag_gcp.record import Record, Records
+from pydag_gcp.recorder import Known, Recorder, Versions
 from pydag_gcp.resources import Resource, Version, resource_key
 from pydag_gcp.retry import asking_again
 
@@ -74,11 +74,11 @@ class Reuse:
         if self._idle:
             return {task_id: self._always(task_id) for task_id in self._plan.tasks}
         facts = self._findings.beforehand()
-        versions = self._observer.see(self._lineage.order)
+        versions = self._recorder.see(self._lineage.order)
         self._decisions = decider.decide(self._lineage, facts, versions, now=self._clock())
         for task_id, decision in self._decisions.items():
             if decision.record is not None:
-                self._observer.holds(decision.record)
+                self._recorder.holds(decision.record)
             self._decisions[task_id] = self._unless_there(task_id, decision)
         self.warnings += self._modified(versions)
         return dict(self._decisions)
@@ -97,28 +97,33 @@ class Reuse:
         if self._idle:
             return self._always(task_id)
         facts, ties = self._findings.at_run_time(task_id), self._lineage.ties[task_id]
-        view = AtRunTime(self._lineage, known, self._observer.left(ties.built_on, known))
-        versions = self._observer.see([task_id])
+        view = AtRunTime(self._lineage, known, self._recorder.left(ties.built_on, known))
+        versions = self._recorder.see([task_id])
         decision = decider.decide_now(
             task_id, self._lineage, facts, versions, now=self._clock(), view=view, decisions=self._decisions
         )
         if decision.record is not None:
-            self._observer.holds(decision.record)
+            self._recorder.holds(decision.record)
         self._decisions[task_id] = self._unless_there(task_id, decision)
         return self._decisions[task_id]
 
+    def made_with(self, task_id: str) -> frozenset[str]:
+        """The tasks that have to run if this one does, as together they replace what is there."""
+        chains = () if self._idle else self._lineage.bound_to(task_id)
+        return frozenset(other for chain in chains for other in self._lineage.together[chain]) - {task_id}
+
     def before(self, task_id: str) -> Mapping[str, str | None]:
         """What the task will read, as it was seen last; stored with the try, see :meth:`restore`. Asks nobody."""
-        return {} if self._idle else self._observer.before(task_id)
+        return {} if self._idle else self._recorder.before(task_id)
 
     def restore(self, task_id: str, reads: Mapping[str, str | None]) -> None:
         """Take over, on resume, what :meth:`before` said before the first submit."""
         if not self._idle:
-            self._observer.restore(task_id, reads)
+            self._recorder.restore(task_id, reads)
 
     def needs_observation(self, task_id: str) -> bool:
         """Tell whether a success of the task is worth a look at the cloud. If not, :meth:`record` returns nothing."""
-        return not self._idle and self._observer.needed(task_id)
+        return not self._idle and self._recorder.needed(task_id)
 
     def record(
         self, task_id: str, try_number: int, result: Json, known: Known, *, last: bool = False
@@ -137,7 +142,7 @@ class Reuse:
         """
         if not self.needs_observation(task_id):
             return ()
-        return self._observer.record(task_id, try_number, result, known, blind=last)
+        return self._recorder.record(task_id, try_number, result, known, blind=last)
 
     # what it works with -------------------------------------------------------------------------------------------
 
@@ -168,8 +173,8 @@ class Reuse:
         return Findings(self._plan, self._lineage, self._records, cache=self._cache)
 
     @cached_property
-    def _observer(self) -> Observer:
-        return Observer(self._plan, self._lineage, self._findings, self._versions, self._clock)
+    def _recorder(self) -> Recorder:
+        return Recorder(self._plan, self._lineage, self._findings, self._versions, self._clock)
 
     # what the decider leaves open -----------------------------------------------------------------------------------
 

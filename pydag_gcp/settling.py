@@ -48,7 +48,7 @@ def _settle(
     past = load_past(store, run_id)
     if not _has_jobs(past) and not _has_teardowns(past):
         _mark(store, past)
-        told(f"run {run_id} was interrupted, and is given up for this one")
+        told(f"run {run_id} was interrupted, and is given up for this one ({_resumable(run_id)})")
         return
     row = store.run(run_id) or {}
     with _named(run_id):
@@ -59,7 +59,11 @@ def _settle(
         result = cancel(again, past)
     if result.signal is not None:
         raise KeyboardInterrupt
-    told(f"run {run_id} is {result.state.value} (`pydag resume {run_id}` would have gone on with it)")
+    told(f"run {run_id} is {result.state.value} ({_resumable(run_id)})")
+
+
+def _resumable(run_id: str) -> str:
+    return f"`pydag resume {run_id}` would have gone on with it"
 
 
 @contextmanager

@@ -319,11 +319,6 @@ class Store:
         """The rows of a run's tries, in the order of their starts."""
         return self.database.read(sa.select(tries).where(tries.c.run_id == run_id).order_by(tries.c.started))
 
-    def open_tries(self, run_id: str) -> list[dict[str, Any]]:
-        """The rows of a run's tries that have not ended, in the order of their starts."""
-        query = sa.select(tries).where(tries.c.run_id == run_id, tries.c.ended.is_(None)).order_by(tries.c.started)
-        return self.database.read(query)
-
     def last_result(self, dag_id: str, target: str, task_id: str) -> dict[str, Any] | None:
         """The row of a task's newest success over all runs of a DAG on a target, or None."""
         query = (

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, Protocol
 
 from pydag_gcp.attempt import Attempt, End, LocalAttempt, Outcome
-from pydag_gcp.crew import Crew
 from pydag_gcp.errors import LeaseLost, PydagError, StoreError
 from pydag_gcp.lease import Lease
 from pydag_gcp.ledger import Ledger
@@ -25,6 +24,7 @@ from pydag_gcp.remote_attempt import RemoteAttempt
 from pydag_gcp.resumption import INTERRUPTED, OpenTry
 from pydag_gcp.states import TaskState
 from pydag_gcp.store import Store
+from pydag_gcp.threads import Threads
 from pydag_gcp.verdicts import Verdicts
 
 LogHandler = Callable[[str, int], logging.Handler]
@@ -50,7 +50,7 @@ class Tries:
         plan: What the run does.
         store: Where tries are recorded.
         lease: The run's; nothing is done without it.
-        crew: Does what blocks.
+        threads: Does what blocks.
         ledger: What is known of the run.
         verdicts: Why tasks run, and what is remembered of their successes.
         course: The run.
@@ -65,7 +65,7 @@ class Tries:
         plan: Plan,
         store: Store,
         lease: Lease,
-        crew: Crew,
+        threads: Threads,
         ledger: Ledger,
         verdicts: Verdicts,
         course: Course,
@@ -76,7 +76,7 @@ class Tries:
         self.uncounted = defaultdict[str, int](int)
         self._plan = plan
         self._lease = lease
-        self._crew = crew
+        self._threads = threads
         self._ledger = ledger
         self._verdicts = verdicts
         self._course = course
@@ -194,19 +194,19 @@ class Tries:
 
     def clock(self) -> float:
         """Seconds on a clock that never goes back."""
-        return self._crew.loop.clock()
+        return self._threads.loop.clock()
 
     def work(self, attempt: Attempt, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
         """See :class:`pydag_gcp.attempt.Driver`."""
-        self._crew.work(attempt.task.slots, function, then)
+        self._threads.work(attempt.task.slots, function, then)
 
     def call(self, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
         """See :class:`pydag_gcp.attempt.Driver`."""
-        self._crew.call(function, then)
+        self._threads.call(function, then)
 
     def after(self, seconds: float, action: Callable[[], None]) -> Timer:
         """See :class:`pydag_gcp.attempt.Driver`."""
-        return self._crew.after(seconds, action)
+        return self._threads.after(seconds, action)
 
     def report(self, attempt: Attempt, state: TaskState, detail: str = "") -> None:
         """See :class:`pydag_gcp.attempt.Driver`."""
@@ -217,7 +217,7 @@ class Tries:
         try:
             self._lease.check()
         except (LeaseLost, StoreError) as error:
-            self._crew.loop.soon(partial(self._course.fail, error))
+            self._threads.loop.soon(partial(self._course.fail, error))
             raise
 
     def reads(self, attempt: Attempt) -> Mapping[str, str | None]:
@@ -231,4 +231,8 @@ class Tries:
     def observe(self, attempt: Attempt, result: Any, *, last: bool) -> tuple[Record, ...]:
         """See :class:`pydag_gcp.attempt.Driver`."""
         success = Success(run_id=self._plan.run_id, try_number=attempt.ctx.try_number)
-        return self._verdicts.observe(attempt.ctx.task_id, success, self._ledger.redact.within(result), last=last)
+        try:
+            return self._verdicts.observe(attempt.ctx.task_id, success, self._ledger.redact.within(result), last=last)
+        except StoreError as error:  # a success that is not recorded would be repeated: leave it to whoever resumes
+            self._threads.loop.soon(partial(self._course.fail, error))
+            raise

@@ -59,6 +59,11 @@ class Verdicts:
         """What becomes of a task; it runs, where nobody has decided."""
         return self._decisions.get(task_id, _ALWAYS)
 
+    def made_with(self, task_id: str) -> frozenset[str]:
+        """See :meth:`pydag_gcp.reuse.Reuse.made_with`."""
+        with self._lock:
+            return self._reuse.made_with(task_id)
+
     def decide_now(self, task_id: str) -> list[str]:
         """Decide about a task that was left for later; its upstreams have ended. Return what the author should know.
 

@@ -259,9 +259,12 @@ class Drive:
         scheduler = self._replayed()
         for task_id, reads in self.open.items():
             reuse.restore(task_id, reads)
+        over = {task_id for task_id, *_ in self.ended}
         taken = [task_id for task_id, state, _ in self.ended if state is TaskState.CACHED]
-        if any(self.decisions[task_id].verdict is Verdict.RUN for task_id in taken):
-            self.abandoned = True  # what had been built on no longer holds: the run cannot go on
+        changed = [task_id for task_id in taken if self.decisions[task_id].verdict is Verdict.RUN]
+        mates = {other for task_id in changed for other in reuse.made_with(task_id)} - over
+        if any(self.decisions[task_id].verdict is not Verdict.CACHED for task_id in mates):
+            self.abandoned = True  # what would be written over no longer holds: the run cannot go on
         while not self.abandoned and (ready := scheduler.ready()) is not None:
             scheduler.start(ready)
             self._one(ready, reuse, scheduler)

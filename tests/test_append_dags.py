@@ -19,7 +19,7 @@ from pydag_gcp.local import daemon
 from tests.crash.chaos import Chaos, assert_nothing_open, rounds, seed
 from tests.crash.project import Project
 
-KILLED = rounds("PYDAG_TEST_APPEND_KILLS", 2)
+KILLED = rounds("PYDAG_TEST_APPEND_KILLS", 1)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 + 60 * KILLED)]
 

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
+from pydag_gcp import datasets
 from pydag_gcp.dag import DAG
 from pydag_gcp.errors import RunFailed
 from pydag_gcp.events import Event, TaskChanged
 from pydag_gcp.function import task
 from pydag_gcp.operator import Context
+from pydag_gcp.resources import Resource, Table
 from pydag_gcp.result import RunResult
 from pydag_gcp.states import RunState, TaskState
+from pydag_gcp.versions import Versions
 from tests.service import Call, Job, Service
 from tests.test_resumption import change_store, detached_at, resume, run, stored
 
@@ -150,14 +153,49 @@ def test_what_nothing_was_built_on_is_decided_anew_on_resume(service: Service) -
     assert states(resume(dag(), left.run_id)) == {"first": "success", "slow": "success"}
 
 
-def test_a_run_does_not_go_on_if_what_it_was_built_on_no_longer_holds(service: Service) -> None:
+def test_what_was_built_on_stays_cached_also_if_it_would_not_be_now(service: Service) -> None:
     dag, left = half(service, built_on=True)
     change_store("DELETE FROM records")
-    with pytest.raises(RunFailed, match=r"task 'first' was taken from run \w+, but now: .*start a new run"):
+    assert states(resume(dag(), left.run_id)) == {"first": "cached", "slow": "success"}
+
+
+def test_a_run_does_not_go_on_if_it_would_add_to_what_is_not_what_it_was(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a run that was left after the first of two tasks that write one table was cached
+    class Known(Job):
+        new: bool = False
+        into: tuple[Table, ...] = ()
+
+        def reads(self, ctx: Context) -> frozenset[Resource]:
+            return frozenset()
+
+        def writes(self, ctx: Context) -> frozenset[Resource]:
+            return frozenset(self.into)
+
+        def replaces(self, ctx: Context) -> frozenset[Resource]:
+            return frozenset(self.into if self.new else ())
+
+    def dag() -> DAG:
+        with DAG("half") as dag:
+            make, add = Known(task_id="make", new=True, into=(table,)), Known(task_id="add", into=(table,))
+            make >> Known(task_id="slow", seconds=60, cache=False) >> add
+        return dag
+
+    table, holds = Table("p-project.d.t"), ["1"]
+    monkeypatch.setattr(Versions, "of", lambda _, resources: dict.fromkeys(resources, holds[0]))
+    monkeypatch.setattr(datasets, "ensure", lambda *_: [])
+    run(dag(), only=["make", "add"])
+    left = run(dag(), detached_at("slow"))
+    assert states(left)["make"] == "cached"
+    service.end_jobs()
+    # When somebody else has changed the table meanwhile
+    holds[0] = "2"
+    # Then
+    with pytest.raises(RunFailed, match=r"task 'make' was taken from run \w+, but now: .*start a new run"):
         resume(dag(), left.run_id)
     with stored() as store:
         assert [row["state"] for row in store.open_runs("half", "local")] == [RunState.INTERRUPTED]
-    assert states(run(dag(), only=["first"])) == {"first": "success"}
 
 
 def test_a_part_of_an_output_that_is_nothing_fails_the_task_that_takes_it() -> None:

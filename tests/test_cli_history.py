@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -16,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from pydag_gcp import cli, loader
+from pydag_gcp import loader
 from pydag_gcp.history import History
 from pydag_gcp.result import RunResult
 from pydag_gcp.settings import load as load_settings
 from tests.conftest import reaped
+from tests.terminal import Terminal
 
 PYDAG = str(Path(sys.executable).with_name("pydag"))
 
@@ -48,12 +48,12 @@ PIPELINE = """
 """
 
 
-class Project:
-    """A project with one pipeline."""
+class Project(Terminal):
+    """A terminal in a project with one pipeline."""
 
     def __init__(self, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        super().__init__(capfd)
         self.folder = folder
-        self._capfd = capfd
         self.write()
 
     def write(self, waits_for: str = "") -> None:
@@ -62,17 +62,6 @@ class Project:
 
     def run(self) -> RunResult:
         return loader.load(self.folder / "daily.py").run()
-
-    def says(self, *args: str, code: int = 0) -> str:
-        """What a command prints on stdout, or on stderr if it is to fail."""
-        self._capfd.readouterr()
-        found = cli.main(args)
-        out, err = self._capfd.readouterr()
-        assert found == code, err
-        return err if code else out
-
-    def document(self, *args: str) -> Any:
-        return json.loads(self.says(*args, "--json"))
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from textwrap import dedent
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pydag_gcp import cli
+from tests.terminal import Terminal
 
 if TYPE_CHECKING:
     from pydag_gcp.testing import LocalCloud
@@ -35,30 +34,9 @@ PIPELINE = """
 """
 
 
-class Terminal:
-    """A terminal in a project with one pipeline and a local cloud."""
-
-    def __init__(self, capfd: pytest.CaptureFixture[str], home: Path) -> None:
-        self._capfd = capfd
-        self.home = home
-
-    def says(self, *args: str, code: int = 0) -> str:
-        """What a command prints on stdout, or on stderr if it is to fail."""
-        self._capfd.readouterr()
-        found = cli.main(args)
-        out, err = self._capfd.readouterr()
-        assert found == code, err + out
-        return err if code else out
-
-    def document(self, *args: str, code: int = 0) -> Any:
-        self._capfd.readouterr()
-        found = cli.main([*args, "--json"])
-        out, err = self._capfd.readouterr()
-        assert found == code, err + out
-        return json.loads(out)
-
-    def verdicts(self, *args: str) -> dict[str, str]:
-        return {task_id: task["verdict"] for task_id, task in self.document("plan", "shop.py", *args)["tasks"].items()}
+def verdicts(terminal: Terminal, *args: str) -> dict[str, str]:
+    plan = terminal.document("plan", "shop.py", *args)
+    return {task_id: task["verdict"] for task_id, task in plan["tasks"].items()}
 
 
 @pytest.fixture
@@ -69,10 +47,12 @@ def terminal(
     monkeypatch.setenv("PYDAG_HOME", str(project / ".pydag"))
     monkeypatch.delenv("PYDAG_STORE")
     local_cloud.put("gs://shop/orders.csv", "id,amount\n1,20\n2,22\n")
-    return Terminal(capfd, project / ".pydag")
+    return Terminal(capfd)
 
 
-def test_a_plan_says_what_a_run_would_do_and_a_run_does_it(terminal: Terminal, local_cloud: LocalCloud) -> None:
+def test_a_plan_says_what_a_run_would_do_and_a_run_does_it(
+    terminal: Terminal, local_cloud: LocalCloud, project: Path
+) -> None:
     # Given a project in which nothing has run
     plan = terminal.document("plan", "shop.py")
     assert [(task["verdict"], task["unknown"]) for task in plan["tasks"].values()] == [
@@ -80,7 +60,7 @@ def test_a_plan_says_what_a_run_would_do_and_a_run_does_it(terminal: Terminal, l
     ]  # fmt: skip
     assert (plan["exit_code"], plan["bytes"], plan["unknown"]) == (0, 0, ["total"])
     # Then nothing was made
-    assert not terminal.home.exists()
+    assert not (project / ".pydag").exists()
     assert list(local_cloud.bigquery.list_datasets()) == []
     # When it has run, then nothing is left to do, and the run is named that did it
     first = terminal.document("run", "shop.py")["run_id"]
@@ -99,7 +79,7 @@ def test_a_plan_says_what_a_run_would_do_and_a_run_does_it(terminal: Terminal, l
     changed = terminal.document("plan", "shop.py")["tasks"]
     assert changed["load"]["reason"].startswith("input gs://shop/orders.csv changed")
     assert changed["total"]["verdict"] == "run"
-    assert terminal.verdicts("--no-cache", "--only", "total") == {"total": "run"}
+    assert verdicts(terminal, "--no-cache", "--only", "total") == {"total": "run"}
 
 
 def test_a_run_processes_no_more_than_it_may(terminal: Terminal) -> None:
@@ -114,7 +94,7 @@ def test_a_run_processes_no_more_than_it_may(terminal: Terminal) -> None:
     # Then plan and run say when that is too much, and nothing runs
     for command in ("plan", "run"):
         said = terminal.document(command, *other, "--max-bytes", str(count - 1), code=2)["error"]
-        assert said.startswith("DAG 'shop': its queries would process ")
+        assert said.startswith("DAG 'shop': its queries would be billed for ")
     assert [run["run_id"] for run in terminal.document("runs")["runs"]] == [first]
     # And if it is not, it runs
     assert terminal.document("run", *other, "--max-bytes", "1T")["state"] == "success"
@@ -135,4 +115,4 @@ def test_what_is_recorded_is_listed_and_cleared(terminal: Terminal) -> None:
     )
     # When one is cleared, then its task runs again
     assert terminal.says("cache", "clear", "shop", "--task", "total", "--target", "local") == "cleared 1 result\n"
-    assert terminal.verdicts() == {"load": "cached", "total": "run"}
+    assert verdicts(terminal) == {"load": "cached", "total": "run"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,13 +11,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 
 import pytest
 
-from pydag_gcp import cli, settings
+from pydag_gcp import settings
 from pydag_gcp.store import Store
 from tests.conftest import reaped
+from tests.terminal import Terminal
 
 PYDAG = str(Path(sys.executable).with_name("pydag"))
 
@@ -44,28 +43,6 @@ PIPELINE = """
     with DAG("daily") as dag:
         Step(task_id="first") >> Step(task_id="second", waits_for="go") >> Step(task_id="third", needs="quota")
 """
-
-
-class Terminal:
-    """A terminal in a project with one pipeline."""
-
-    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
-        self._capfd = capfd
-
-    def says(self, *args: str, code: int = 0) -> str:
-        """What a command prints on stdout, or on stderr if it is to fail."""
-        self._capfd.readouterr()
-        found = cli.main(args)
-        out, err = self._capfd.readouterr()
-        assert found == code, err + out
-        return err if code and err else out
-
-    def document(self, *args: str, code: int = 0) -> Any:
-        self._capfd.readouterr()
-        found = cli.main([*args, "--json"])
-        out, err = self._capfd.readouterr()
-        assert found == code, err + out
-        return json.loads(out)
 
 
 @pytest.fixture

@@ -103,9 +103,19 @@ def test_a_run_that_certainly_needs_more_is_refused() -> None:
     with pytest.raises(SettingsError) as caught:
         FOUND.check(2 * TIB - 1)
     assert str(caught.value) == (
-        "DAG 'daily': its queries would process 2.0 TiB, more than --max-bytes allows; "
-        "task 'check' alone would process 2.0 TiB"
+        "DAG 'daily': its queries would be billed for 2.0 TiB, more than the 2.0 TiB of --max-bytes; "
+        "allow more, or read less: task 'check' alone comes to 2.0 TiB"
     )
+
+
+def test_a_small_query_is_billed_for_ten_mebibytes() -> None:
+    decision = Decision(verdict=Verdict.RUN, reason="")
+    tasks = {name: TaskForecast(decision=decision, bytes=count) for name, count in (("a", 1), ("b", 5), ("c", 0))}
+    found = Forecast(dag_id="daily", target="local", logical_date=NOW, bigquery_tib=5.0, tasks=tasks)
+
+    found.check(20 * 2**20)
+    with pytest.raises(SettingsError, match=r"billed for 20\.0 MiB, more than the 19\.0 MiB of --max-bytes"):
+        found.check(19 * 2**20)
 
 
 def test_the_document_has_everything() -> None:

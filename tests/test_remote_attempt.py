@@ -15,7 +15,7 @@ from google.api_core.exceptions import Forbidden
 from pydag_gcp import executor, remote_attempt
 from pydag_gcp.attempt import Attempt
 from pydag_gcp.dag import DAG
-from pydag_gcp.errors import LocalCloudError, NotYet, TaskTimeout
+from pydag_gcp.errors import JobTaken, LocalCloudError, NotYet, TaskTimeout
 from pydag_gcp.events import Event, RunWarned
 from pydag_gcp.executor import execute
 from pydag_gcp.gcp import Clients
@@ -315,6 +315,22 @@ def test_a_result_is_not_asked_for_for_ever(start: Start, driver: Virtual, cloud
     assert "succeeded, but its result cannot be read: nobody there" in str(driver.ends[attempt].error)
 
 
+@pytest.mark.parametrize("accumulating", [True, False])
+def test_rows_that_were_added_are_remembered_although_the_result_cannot_be_read(
+    start: Start, driver: Virtual, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, accumulating: bool
+) -> None:
+    def observe(attempt: RemoteAttempt, result: Any, *, last: bool) -> tuple[Record, ...]:
+        return (replace(record_of(attempt, result), accumulating=accumulating),)
+
+    monkeypatch.setattr(driver, "observe", observe)
+    driver.observations = []
+    cloud.refusals["result"] = 1
+    attempt = start()
+    driver.run(60)
+    assert (driver.ends[attempt].state, driver.ends[attempt].again) == (TaskState.FAILED, False)
+    assert len(driver.ends[attempt].records) == accumulating
+
+
 def test_ctrl_c_ends_the_wait_for_a_result(start: Start, driver: Virtual, cloud: Cloud) -> None:
     cloud.dies_in = "result"
     cloud.start = lambda: None  # type: ignore[method-assign]
@@ -440,6 +456,45 @@ def test_a_job_taken_up_is_cancelled_whether_or_not_it_is_known(
     # Then nothing is left of it, wherever it was
     assert driver.ends[attempt].state is TaskState.CANCELLED
     assert cloud.cancelled == cloud.jobs == {attempt.job_id}
+
+
+class Changed(Job):
+    """A task that is not what it was when its job was sent."""
+
+    def submit(self, ctx: Context, job_id: str) -> dict[str, Any]:
+        self.cloud.jobs.add(job_id)
+        raise JobTaken("another request made it", handle={"job_id": job_id})
+
+
+def test_a_job_that_was_sent_before_its_task_changed_is_cancelled_all_the_same(
+    attach: Start, driver: Virtual, cloud: Cloud
+) -> None:
+    cloud.endless = True
+    attempt = attach(accepted=False, task=Changed)
+    attempt.cancel()
+    driver.run(60)
+    assert driver.ends[attempt].state is TaskState.CANCELLED
+    assert cloud.cancelled == {attempt.job_id}
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_job_that_was_sent_before_its_task_changed_has_ended_when_the_task_fails(
+    attach: Start, driver: Virtual, cloud: Cloud, fails: bool
+) -> None:
+    attempt = attach(accepted=False, task=Changed)
+    driver.run(0.1)
+    assert attempt not in driver.ends
+    cloud.fails = fails
+    driver.run(60)
+    assert (driver.ends[attempt].state, driver.ends[attempt].again) == (TaskState.FAILED, False)
+    assert "another request made it" in str(driver.ends[attempt].error)
+
+
+def test_a_job_of_another_request_is_none_of_ours(start: Start, driver: Virtual, cloud: Cloud) -> None:
+    attempt = start(task=Changed)
+    driver.run(60)
+    assert driver.ends[attempt].state is TaskState.FAILED
+    assert cloud.looks() == 0
 
 
 def test_a_job_that_succeeded_while_nobody_looked_did_not_time_out(

@@ -14,14 +14,17 @@ from typing import Any
 import pytest
 
 from pydag_gcp.dag import DAG
-from pydag_gcp.errors import DefinitionError, RunHeld, SettingsError
+from pydag_gcp.errors import DefinitionError, RunFailed, RunHeld, SettingsError, StoreError
 from pydag_gcp.events import Event, RunStarted, TaskChanged
 from pydag_gcp.executor import execute
+from pydag_gcp.function import task
 from pydag_gcp.operator import Context, Failed
 from pydag_gcp.planner import plan
+from pydag_gcp.resources import Cluster, Resource
 from pydag_gcp.result import RunResult
 from pydag_gcp.resumption import INTERRUPTED, Past, load_past, plan_again, refuse_changes, run_again
 from pydag_gcp.retry import Retry
+from pydag_gcp.reuse import Reuse
 from pydag_gcp.settings import load
 from pydag_gcp.states import RunState, TaskState
 from pydag_gcp.store import Store
@@ -121,6 +124,111 @@ def test_a_job_of_which_nobody_knows_whether_it_was_accepted_is_sent_again_under
     assert len(service.submits) == 2
     assert len(service.jobs) == 1
     assert result.tasks["job"].tries == 1
+
+
+def test_the_newest_try_is_the_one_with_the_highest_number_whatever_the_clock_said(service: Service) -> None:
+    left = run(one_job(seconds=60), detached_at("job"))
+    columns = "run_id, task_id, state, job_id, handle, started"
+    old = columns.replace("started", "'2020-01-01T00:00:00+00:00'")
+    change_store(f"INSERT INTO tries (try_number, {columns}) SELECT 2, {old} FROM tries WHERE task_id = 'job'")
+    change_store("UPDATE tries SET state = 'failed', ended = started WHERE task_id = 'job' AND try_number = 1")
+    assert past_of(left.run_id).tries["job"] == past_of(left.run_id).open["job"].number == 2
+    assert not past_of(left.run_id).open["job"].over
+
+
+@pytest.mark.parametrize("part", ["password", "user"])
+def test_an_output_that_held_a_secret_is_not_passed_on_as_something_else(service: Service, part: str) -> None:
+    took: list[str] = []
+
+    def dag() -> DAG:
+        @task
+        def make() -> dict[str, str]:
+            return {"password": "correct-horse", "user": "anna"}
+
+        @task
+        def take(value: str) -> None:
+            took.append(value)
+
+        with DAG("secret") as dag:
+            made = make()
+            made >> Job(task_id="slow", seconds=60) >> take(made.output[part])
+        return dag
+
+    left = run(dag(), detached_at("slow"))
+    service.end_jobs()
+    if part == "user":
+        assert resume(dag(), left.run_id).state is RunState.SUCCESS
+        assert took == ["anna"]
+        return
+    with pytest.raises(RunFailed, match=r"task 'take' takes .*, which held a secret and is not recorded"):
+        resume(dag(), left.run_id)
+    assert took == []
+
+
+def test_what_was_set_up_is_torn_down_also_if_a_run_that_goes_on_is_cancelled(service: Service) -> None:
+    # Given a run that was left when nobody needed its service any more
+    class Starter(Job):
+        def reads(self, ctx: Context) -> frozenset[Resource]:
+            return frozenset()
+
+        def writes(self, ctx: Context) -> frozenset[Resource]:
+            return frozenset({Cluster("c")})
+
+    class User(Job):
+        def reads(self, ctx: Context) -> frozenset[Resource]:
+            return frozenset()
+
+        def writes(self, ctx: Context) -> frozenset[Resource]:
+            return frozenset()
+
+        def uses(self, ctx: Context) -> frozenset[Resource]:
+            return frozenset({Cluster("c")})
+
+    def dag() -> DAG:
+        with DAG("torn") as dag:
+            up = Starter(task_id="up")
+            down = Starter(task_id="down", teardown_of=up)
+            up >> User(task_id="use") >> Job(task_id="slow", seconds=60) >> down
+        return dag
+
+    left = run(dag(), detached_at("slow"))
+    told: list[str] = []
+
+    def ctrl_c(event: Event) -> None:
+        if not told and isinstance(event, TaskChanged) and event.detail == "stage 1":
+            told.append(event.task_id)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    # When
+    result = resume(dag(), left.run_id, ctrl_c)
+    # Then
+    assert {name: task.state.value for name, task in result.tasks.items()} == {
+        "up": "success",
+        "use": "success",
+        "slow": "cancelled",
+        "down": "success",
+    }
+
+
+def test_a_success_that_cannot_be_recorded_is_left_to_whoever_resumes(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dag() -> DAG:
+        with DAG("locked") as dag:
+            Job(task_id="job", cache=True)
+        return dag
+
+    def locked(*_: object, **__: object) -> None:
+        raise StoreError("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reuse, "record", locked)
+        with pytest.raises(StoreError, match="not watched any more: pydag-"):
+            run(dag())
+    with stored() as store:
+        [left] = store.runs()
+    result = resume(dag(), left["run_id"])
+    assert (result.state, len(service.submits)) == (RunState.SUCCESS, 1)
 
 
 def test_local_work_that_was_cut_is_done_again_which_uses_up_no_retry() -> None:

@@ -107,6 +107,17 @@ def test_the_reasons(case: Case, change: Mapping[str, Any], reasons: Mapping[str
     assert case.why(**options).items() >= reasons.items()
 
 
+def test_what_another_version_of_the_task_wrote_is_not_called_modified_outside(case: Case) -> None:
+    case.run()
+    case.steps["stage"]["salt"] = "2"
+    case.run()
+    case.steps["stage"]["salt"] = "1"
+    assert case.why()["stage"] == "field changed: salt"
+    # But where somebody else has written since, that is said
+    case.world.cloud.modify(str(A), "foreign")
+    assert case.why()["stage"] == f"table {A} was modified outside"
+
+
 def test_chance_is_never_the_same(case: Case) -> None:
     case.steps["report"]["steady"] = False
     case.run()
@@ -220,6 +231,84 @@ def test_python_tasks_ask_nobody(project: Path) -> None:
     assert not reuse.needs_observation("first")
     assert reuse.before("first") == {}
     assert reuse.record("first", 1, None, {}) == ()
+
+
+def test_what_changes_while_a_task_runs_is_unknown_also_if_another_task_sees_it_first(case: Case) -> None:
+    # Given two tasks that read the same, and began before it was changed
+    case.steps["stage_too"] = {"inputs": (X,), "into": Table(f"{P}.e")}
+    reuse = Reuse(case.plan(), case.world.records, case.world.cloud, clock=case.world.clock)
+    reuse.decide()
+    reuse.before("stage")
+    reuse.before("stage_too")
+    case.world.cloud.modify(str(X), "meanwhile")
+    # When one ends after the other
+    for task_id in ("stage_too", "stage"):
+        case.world.records.put(reuse.record(task_id, 1, None, {}))
+    # Then neither stands for what there is now
+    why = case.why()
+    assert why["stage"] == why["stage_too"] == f"cannot tell whether input {X} has changed"
+
+
+def test_a_run_goes_on_although_it_has_itself_changed_what_a_cached_task_had_read(case: Case) -> None:
+    # Given a task that reads what a later one adds to
+    case.steps = {
+        "look": {"inputs": (B,), "into": C},
+        "add": {"inputs": (X,), "into": B, "mode": "append"},
+        "last": {"inputs": (B, C), "into": A},
+    }
+    case.edges = [("look", "add")]
+    case.run()
+    case.run()
+    case.world.cloud.modify(str(X), "new")
+
+    def killed(task_id: str, moment: str) -> None:
+        if (task_id, moment) == ("add", "record"):
+            raise Crash
+
+    drive = Drive(case.world, case.plan(), fate=killed)
+    with pytest.raises(Crash):
+        drive.go()
+    assert drive.executed == ["add"]
+    # When
+    drive.fate = lambda task_id, moment: None
+    drive.go()
+    # Then
+    assert (drive.executed, drive.abandoned) == (["add", "last"], False)
+
+
+def test_what_a_task_moves_is_no_change_for_one_that_runs_beside_it(case: Case) -> None:
+    # Given a task that reads one partition while another one writes the other
+    case.world.cloud.modify(str(A), "old")
+    case.steps = {
+        "write": {"inputs": (X,), "into": PARTS[0]},
+        "read": {"inputs": (PARTS[1],), "into": C},
+    }
+    reuse = Reuse(case.plan(), case.world.records, case.world.cloud, clock=case.world.clock)
+    reuse.decide()
+    for task_id in case.steps:
+        reuse.before(task_id)
+    # When
+    for task_id, table in (("write", A), ("read", C)):
+        case.world.cloud.modify(str(table), task_id)
+        case.world.records.put(reuse.record(task_id, 1, None, {}))
+    # Then
+    assert case.why() == {}
+
+
+def test_a_success_is_that_of_what_the_task_was_when_it_began(case: Case) -> None:
+    # Given a task that began before its definition was changed
+    reuse = Reuse(case.plan(), case.world.records, case.world.cloud, clock=case.world.clock)
+    reuse.decide()
+    reads = reuse.before("add")
+    case.steps["add"]["salt"] = "2"
+    # When it is known, to another process, that it has succeeded
+    later = Reuse(case.plan(), case.world.records, case.world.cloud, clock=case.world.clock)
+    later.restore("add", reads)
+    case.world.records.put(later.record("add", 1, None, {}))
+    # Then that stands for what it was, not for what it is
+    assert case.why()["add"] == "never succeeded with these parameters"
+    case.steps["add"]["salt"] = ""
+    assert "never" not in case.why().get("add", "")
 
 
 def test_an_outage_at_the_end_of_an_addition_leaves_a_record(case: Case) -> None:

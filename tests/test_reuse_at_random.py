@@ -29,6 +29,8 @@ from pydag_gcp.states import TriggerRule
 from tests.reuse_model import RUNNING, START, Crash, Drive, P, Plain, Step, World, from_scratch
 
 WORLDS = int(os.environ.get("PYDAG_TEST_REUSE_WORLDS", "40"))
+#: The same worlds every time, unless more are asked for.
+SAME = "PYDAG_TEST_REUSE_WORLDS" not in os.environ
 SEED = os.environ.get("PYDAG_TEST_SEED")
 
 SOURCES = [f"{P}.x", f"{P}.y"]
@@ -154,7 +156,6 @@ class History:
     world: World = field(default_factory=World)
     story: list[str] = field(default_factory=list)
     day: int = 0
-    excused: set[str] = field(default_factory=set)
 
     def live(self) -> None:
         RUNNING.clear()
@@ -248,10 +249,13 @@ class History:
                     undisturbed = False
                 if self.chance.random() < 0.4:
                     drive.settle()
+                    if not undisturbed:
+                        self.world.added.clear()
                     return
         self.story.append(f"executed {drive.executed}; {[(t, s.value) for t, s, _ in drive.ended]}")
         self.story += [f"    {t}: {d.verdict.value}: {d.reason}" for t, d in drive.decisions.items()]
         assert self.world.doubled == []
+        assert not (drive.abandoned and undisturbed)  # a run that is resumed comes to an end
         if not undisturbed:
             self.world.added.clear()  # nobody knows which of two versions a job has read
         if ended and undisturbed:
@@ -278,7 +282,7 @@ def project_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return load(folder)
 
 
-@settings(max_examples=WORLDS, deadline=None, database=None)
+@settings(max_examples=WORLDS, deadline=None, database=None, derandomize=SAME)
 @given(seed=st.integers(0, 2**40) if SEED is None else st.just(int(SEED)))
 def test_cached_is_what_would_be_made_anew_and_nothing_is_added_twice(seed: int, project_settings: Settings) -> None:
     history = History(random.Random(seed), project_settings)

@@ -15,6 +15,7 @@ from pydag_gcp.errors import DefinitionError
 from pydag_gcp.events import Event, RunWarned
 from pydag_gcp.loader import load as load_pipeline
 from pydag_gcp.operator import Context
+from pydag_gcp.resources import Resource
 from pydag_gcp.states import RunState, TaskState
 from tests.service import Call, Job, Service
 from tests.test_resumption import change_store, detached_at, one_job, past_of, run, stored
@@ -80,6 +81,33 @@ def test_a_job_that_succeeds_although_it_was_told_to_stop_is_recorded_so(service
     assert past_of(left.run_id).ended["job"].state is TaskState.SUCCESS
 
 
+def test_a_job_that_succeeds_after_its_task_was_changed_does_not_stand_for_what_the_task_is_now(
+    service: Service,
+) -> None:
+    class Deaf(Job):
+        what: str
+
+        def reads(self, ctx: Context) -> frozenset[Resource]:
+            return frozenset()
+
+        def writes(self, ctx: Context) -> frozenset[Resource]:
+            return frozenset()
+
+        def cancel(self, ctx: Context, handle: Mapping[str, Any]) -> None:
+            pass
+
+    def dag(what: str) -> DAG:
+        with DAG("deaf") as dag:
+            Deaf(task_id="job", seconds=0.3, what=what)
+        return dag
+
+    left = run(dag("old"), detached_at("job"))
+    result = run(dag("new"))
+    assert past_of(left.run_id).ended["job"].state is TaskState.SUCCESS
+    assert result.tasks["job"].state is TaskState.SUCCESS
+    assert run(dag("old")).tasks["job"].cached_from == left.run_id
+
+
 def test_what_has_no_job_is_only_marked_and_its_pipeline_is_not_looked_at() -> None:
     # Given a run of local work, as a kill -9 leaves it
     with DAG("local") as dag:
@@ -93,7 +121,8 @@ def test_what_has_no_job_is_only_marked_and_its_pipeline_is_not_looked_at() -> N
     result = run(dag, told(warnings))
     # Then
     assert states() == {left.run_id: "cancelled", result.run_id: "success"}
-    assert warnings == [f"run {left.run_id} was interrupted, and is given up for this one"]
+    given_up = f"run {left.run_id} was interrupted, and is given up for this one"
+    assert warnings == [f"{given_up} (`pydag resume {left.run_id}` would have gone on with it)"]
     assert past_of(left.run_id).ended["work"].state is TaskState.CANCELLED
 
 

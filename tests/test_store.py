@@ -49,7 +49,7 @@ def test_a_run_from_start_to_end(store_url: str) -> None:
             "run1", "task", 1, job_id="pydag-1", at=NOW, reads={"table p.d.t": "1", "object gs://b/n": None}
         )
         store.submitted("run1", "task", 1, handle={"job_id": "pydag-1"}, at=NOW)
-        assert [row["try_number"] for row in store.open_tries("run1")] == [1]
+        assert [(row["try_number"], row["ended"]) for row in store.tries("run1")] == [(1, None)]
         store.end_try("run1", "task", 1, TaskState.SUCCESS, error=None, at=NOW)
         store.end_task("run1", "task", TaskState.SUCCESS, result={"rows": 7}, at=NOW, reason="SQL changed")
         store.end_run("run1", RunState.SUCCESS, at=NOW)
@@ -61,9 +61,10 @@ def test_a_run_from_start_to_end(store_url: str) -> None:
             ("success", '{"rows": 7}', "SQL changed")
         ]
         tries = store.tries("run1")
-        assert [(row["state"], row["handle"]) for row in tries] == [("success", '{"job_id": "pydag-1"}')]
+        assert [(row["state"], row["handle"], row["ended"]) for row in tries] == [
+            ("success", '{"job_id": "pydag-1"}', NOW.isoformat())
+        ]
         assert json.loads(tries[0]["reads"]) == {"table p.d.t": "1", "object gs://b/n": None}
-        assert store.open_tries("run1") == []
         assert store.run("other") is None
 
 

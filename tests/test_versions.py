@@ -252,6 +252,17 @@ def test_objects_prefixes_and_globs(bigquery_service: BigQueryService, clients: 
     assert [third[part] == second[part] for part in (one, folder, glob)] == [False, False, False]
 
 
+def test_a_glob_stands_for_what_a_load_job_reads_by_it(bigquery_service: BigQueryService, clients: Clients) -> None:
+    glob, versions = GCSObject("gs://objects/in/*.csv"), Versions(clients)
+    bigquery_service.put("gs://objects/in/a.csv", "1")
+    first = versions.of([glob])
+    bigquery_service.put("gs://objects/in/deeper/b.csv", "1")
+    second = versions.of([glob])
+    assert first != second
+    bigquery_service.put("gs://objects/in/deeper/b.txt", "1")
+    assert versions.of([glob]) == second
+
+
 # the cloud ------------------------------------------------------------------------------------------------------------
 
 

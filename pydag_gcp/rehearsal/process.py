@@ -41,7 +41,7 @@ _LEFT_OUT = frozenset({"__main__", "testing"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spell:
+class Invocation:
     """What a process is to be.
 
     Attributes:
@@ -71,18 +71,18 @@ class Processes:
         )
         self._last: Process | None = None
 
-    def start(self, spell: Spell) -> Process:
+    def start(self, invocation: Invocation) -> Process:
         """Start a process; the one before has ended.
 
         Raises:
             LocalCloudError: It cannot be started.
         """
         told = {
-            "arguments": list(spell.arguments),
-            "folder": str(spell.folder),
-            "environment": dict(spell.environment),
-            "out": str(spell.out),
-            "err": str(spell.err),
+            "arguments": list(invocation.arguments),
+            "folder": str(invocation.folder),
+            "environment": dict(invocation.environment),
+            "out": str(invocation.out),
+            "err": str(invocation.err),
         }
         source, sink = self._parent.stdout, self._parent.stdin
         if source is None or sink is None:

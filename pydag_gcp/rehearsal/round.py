@@ -15,7 +15,7 @@ from pydag_gcp.local.calls import Call
 from pydag_gcp.rehearsal.boundary import Boundary
 from pydag_gcp.rehearsal.cloud import ThrowAwayCloud
 from pydag_gcp.rehearsal.disturbance import Disturbance
-from pydag_gcp.rehearsal.process import Process, Processes, Spell
+from pydag_gcp.rehearsal.process import Invocation, Process, Processes
 from pydag_gcp.rehearsal.world import Observer, World
 
 #: How often it is looked whether the call is there at which the process is to be killed, in seconds.
@@ -114,7 +114,7 @@ class Stage:
 
     def _start(self, *words: str) -> Process:
         return self.processes.start(
-            Spell(
+            Invocation(
                 arguments=[*words, "--json"],
                 folder=self.command.folder,
                 environment=self.cloud.environment(),

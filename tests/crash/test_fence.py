@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from typing import Any
 
 import pytest
 
+from pydag_gcp.store import Store
 from tests.crash.conftest import FACT, ROWS
 from tests.crash.project import Project
 
@@ -25,13 +25,14 @@ def shared(small: Project, postgresql_url: str) -> Project:
     return Project(folder=small.folder, settings=settings, _started=small._started)
 
 
-def recorded(project: Project) -> Any:
-    """All that the store says of the newest run."""
-    newest = json.loads(project.pydag("runs", "--json").out)["runs"][0]
-    return json.loads(project.pydag("show", newest["run_id"], "--json").out)
+def recorded(url: str) -> list[Any]:
+    """All that the store says of the only run."""
+    with Store(url) as store:
+        (run,) = store.runs()
+        return [run, store.tasks(run["run_id"]), store.tries(run["run_id"])]
 
 
-def test_a_driver_that_lost_its_lease_does_nothing_more(shared: Project) -> None:
+def test_a_driver_that_lost_its_lease_does_nothing_more(shared: Project, postgresql_url: str) -> None:
     # Given a driver that stops in the middle of its run, as a laptop does that is closed
     shared.fault("bigquery.jobs.insert", "hold", task="insert_0")
     stopped = shared.start("run", "small.py", "--no-cache")
@@ -46,11 +47,11 @@ def test_a_driver_that_lost_its_lease_does_nothing_more(shared: Project) -> None
     assert shared.rows("fact") == FACT
     assert len(shared.rows("appended")) == ROWS
     # And when the first one comes back, it says so in one line, calls nobody and writes nothing
-    calls, rows = shared.calls(), recorded(shared)
+    calls, rows = shared.calls(), recorded(postgresql_url)
     stopped.send_signal(signal.SIGCONT)
     out, err = shared.finish(stopped)
     assert stopped.returncode == 1, out + err
     assert "Traceback" not in out + err
     assert [line for line in err.splitlines() if "was taken over" in line] == err.splitlines(), err
     assert shared.calls() == calls
-    assert recorded(shared) == rows
+    assert recorded(postgresql_url) == rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -77,36 +76,4 @@ def test_of_those_who_resume_and_run_at_once_one_does(small: Project) -> None:
     for one in everybody:
         if one.code:
             assert_refused(one, small.last_run())
-    assert_right(small)
-
-
-def test_wait_waits_for_the_one_that_is_active(small: Project) -> None:
-    # Given a run in the middle of its work, and another one that is to wait for it
-    (first,) = start(small, RUN)
-    second = small.start(*RUN, "--wait")
-    assert second.stdout is not None
-    assert "waiting for its end" in second.stdout.readline()
-    # When the first one goes on
-    small.clear_faults()
-    both = ended(small, [first, second])
-    # Then the other one begins when it has ended, and both are right
-    assert [one.code for one in both] == [0, 0], both
-    (_, state), (end_of_first, _) = small.stored("SELECT ended, state FROM runs ORDER BY started DESC LIMIT 2")
-    assert state == "success"
-    tries = small.stored(f"SELECT MIN(started) FROM tries WHERE run_id = '{small.last_run()}'")
-    assert tries > [(end_of_first,)]
-    assert_right(small)
-
-
-def test_a_stopped_driver_keeps_its_run_on_one_host(small: Project) -> None:
-    # Given a driver that is stopped, not dead
-    processes = start(small, RUN)
-    processes[0].send_signal(signal.SIGSTOP)
-    # When
-    refused = small.pydag("resume")
-    processes[0].send_signal(signal.SIGCONT)
-    (one,) = end(small, processes)
-    # Then
-    assert_refused(refused, small.last_run())
-    assert one.code == 0, one.out + one.err
     assert_right(small)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -19,15 +20,14 @@ def home(tmp_path: Path) -> Iterator[Path]:
     daemon.down(tmp_path / "local")
 
 
-def _tables(found: daemon.Endpoints) -> list[str]:
+def _client(found: daemon.Endpoints) -> AbstractContextManager[Client]:
     options = {"api_endpoint": found.bigquery}
-    client = Client(project=found.project, credentials=AnonymousCredentials(), client_options=options)
-    try:
-        tables = [table.table_id for table in client.list_tables("d")]
-        client.query_and_wait("CREATE TABLE d.more (n INT64)")
-        return tables
-    finally:
-        client.close()
+    return closing(Client(project=found.project, credentials=AnonymousCredentials(), client_options=options))
+
+
+def _tables(found: daemon.Endpoints) -> list[str]:
+    with _client(found) as client:
+        return [table.table_id for table in client.list_tables("d")]
 
 
 def test_only_data_are_taken(tmp_path: Path) -> None:
@@ -66,17 +66,16 @@ def test_a_local_cloud_that_was_never_there_has_no_data(tmp_path: Path) -> None:
 
 def test_a_copy_begins_again_with_the_same_data_at_the_same_place(home: Path, tmp_path: Path) -> None:
     # Given a local cloud with a table, whose data were taken
-    found = daemon.up(home)
-    options = {"api_endpoint": found.bigquery}
-    client = Client(project=found.project, credentials=AnonymousCredentials(), client_options=options)
-    client.create_dataset("d")
-    client.query_and_wait("CREATE TABLE d.t AS SELECT 1 AS n")
-    client.close()
+    with _client(daemon.up(home)) as client:
+        client.create_dataset("d")
+        client.query_and_wait("CREATE TABLE d.t AS SELECT 1 AS n")
     daemon.down(home)
     copies.take(home, tmp_path / "copy")
     # When a copy of it gets another table, and begins again
     found = daemon.up(home, copy_of=tmp_path / "copy")
-    assert _tables(found) == ["t"]
+    with _client(found) as client:
+        client.query_and_wait("CREATE TABLE d.more (n INT64)")
+    assert _tables(found) == ["more", "t"]
     again = daemon.put_back(home)
     # Then it is the same process in the same place, and the other table is gone
     assert again == found

@@ -220,14 +220,14 @@ def test_a_job_that_is_gone_is_an_error_and_not_a_success(ctx: Context, http: Ht
 
 
 def test_config_is_merged_over_what_is_sent(ctx: Context, http: HttpService) -> None:
-    config = {"load": {"encoding": "ISO-8859-1", "writeDisposition": "WRITE_APPEND"}, "jobTimeoutMs": "1000"}
+    config = {"load": {"encoding": "ISO-8859-1", "ignoreUnknownValues": True}, "jobTimeoutMs": "1000"}
 
     load(config=config).submit(ctx, "pydag-1")
 
     sent = http.requests[0].json["configuration"]
     assert sent["jobTimeoutMs"] == "1000"
     assert sent["load"]["encoding"] == "ISO-8859-1"
-    assert sent["load"]["writeDisposition"] == "WRITE_APPEND"
+    assert sent["load"]["ignoreUnknownValues"] is True
     assert sent["load"]["sourceUris"] == ["gs://bucket/a.csv"]
 
 

@@ -123,6 +123,7 @@ def test_a_destination_takes_the_rows(ctx: Context) -> None:
         ({"maximum_bytes_billed": 0}, "field 'maximum_bytes_billed'"),
         ({"dataset": "other-project.d"}, "expected a dataset of the run's project"),
         ({"config": {"query": {"destinationTable": {}}}}, "is what the field 'destination' says"),
+        ({"config": {"query": {"writeDisposition": "WRITE_APPEND"}}}, "is what the field 'write' says"),
         ({"config": {"query": "SELECT 2"}}, "'query' holds settings by name"),
         ({"reads": ["a b.c"]}, "expected a table such as"),
     ],
@@ -167,6 +168,11 @@ def test_a_view_stands_for_what_it_reads(ctx: Context) -> None:
 
 def test_a_script_may_stop_half_way(ctx: Context) -> None:
     assert not query("DELETE FROM d.t WHERE TRUE; INSERT INTO d.t SELECT 1").atomic(ctx)
+
+
+def test_what_tables_made_of_files_by_the_configuration_hold_is_not_known(ctx: Context) -> None:
+    tables = {"x": {"sourceUris": ["gs://bucket/x.csv"], "sourceFormat": "CSV"}}
+    assert query("SELECT * FROM x", dataset="d", config={"query": {"tableDefinitions": tables}}).reads(ctx) is None
 
 
 def test_declared_resources_win(ctx: Context) -> None:

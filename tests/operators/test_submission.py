@@ -108,7 +108,7 @@ def submit(message: str, found: str | None, kind: type[exceptions.Conflict] = ex
             raise exceptions.NotFound("Not found: Job")
         return SimpleNamespace(labels={REQUEST_LABEL: found})
 
-    return submit_once("job 'pydag-1'", "ours", create=create, fetch=fetch)
+    return submit_once("job 'pydag-1'", "ours", {"job_id": "pydag-1"}, create=create, fetch=fetch)
 
 
 @pytest.mark.parametrize("message", [DATAPROC, BIGQUERY, TABLE, "Requested entity already exists", "duplicate"])

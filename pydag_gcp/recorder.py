@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from pydag_gcp.equivalence import (
     ALL_UPSTREAM,
     CHANCE,
+    FINGERPRINT,
     WRITERS,
     all_upstream,
     left_by,
@@ -21,6 +22,7 @@ from pydag_gcp.equivalence import (
     writers,
 )
 from pydag_gcp.findings import Findings
+from pydag_gcp.fingerprint import Fingerprint
 from pydag_gcp.lineage import Lineage
 from pydag_gcp.record import Record, Success
 from pydag_gcp.resources import Resource, Version, resource_key
@@ -52,7 +54,7 @@ def _moved_along(
     return {key: moves.get((key, version), version) for key, version in versions.items()}
 
 
-class Observer:
+class Recorder:
     """Keeps the versions that were seen last, and the records that hold now.
 
     Args:
@@ -69,7 +71,7 @@ class Observer:
         self._plan, self._lineage, self._findings = plan, lineage, findings
         self._versions, self._clock = versions, clock
         self._seen: dict[Resource, Version] = {}
-        self._restored: dict[str, Mapping[str, str | None]] = {}
+        self._began: dict[str, Mapping[str, str | None]] = {}
         self._current: dict[str, Record] = {}
         self._upstream: dict[str, str] = {}
 
@@ -86,14 +88,16 @@ class Observer:
         return self._seen
 
     def before(self, task_id: str) -> Mapping[str, str | None]:
-        """The versions of what a task will read, as they were seen last."""
-        if task_id in self._restored:
-            return self._restored[task_id]
-        return {resource_key(r): stored(self._seen[r]) for r in self._tracked(task_id) if r in self._seen}
+        """What a task is that begins now, and the versions of what it will read; whatever is seen while it runs."""
+        found = {resource_key(r): stored(self._seen[r]) for r in self._tracked(task_id) if r in self._seen}
+        if self._findings.recordable(task_id):
+            found[FINGERPRINT] = self._findings.fingerprint(task_id).digest or None
+        self._began[task_id] = found
+        return found
 
     def restore(self, task_id: str, reads: Mapping[str, str | None]) -> None:
         """Take over what was seen before the first submit."""
-        self._restored[task_id] = reads
+        self._began[task_id] = reads
 
     def needed(self, task_id: str) -> bool:
         """Tell whether a success gives records, or changes what tasks after it read."""
@@ -120,7 +124,8 @@ class Observer:
             blind: Ask the cloud nothing: what was seen before counts, where another run would add rows twice.
         """
         success = Success(run_id=self._plan.run_id, try_number=try_number)
-        known, before = _with(known, task_id, success), self.before(task_id)
+        known = _with(known, task_id, success)
+        before = self._began[task_id] if task_id in self._began else self.before(task_id)
         older = {resource: self._seen[resource] for resource in self._moved(task_id) if resource in self._seen}
         complete = not blind and self._completes(task_id, known)
         if not blind:
@@ -148,6 +153,8 @@ class Observer:
         if not self._findings.recordable(task_id):
             return False
         one, task, ties = self._findings.fingerprint(task_id), self._plan.tasks[task_id], self._lineage.ties[task_id]
+        if (sent := before.get(FINGERPRINT)) not in (None, one.digest):
+            one = Fingerprint(digest=sent)  # its pipeline has changed since
         if one.unknown:
             return False
         now = self._clock()
@@ -226,11 +233,13 @@ class Observer:
             old, new = stored(older[resource]) if resource in older else None, stored(self._seen[resource])
             if None not in (old, new) and old != new:
                 moves[resource_key(resource), old] = new
+        for other in [other for other in self._began if moves and other != task_id]:
+            self._began[other] = _moved_along(self._began[other], moves)
         shifted = []
         for other in sorted(self._current, key=self._lineage.position.__getitem__) if moves else ():
             record = self._current[other]
             reads, writes = _moved_along(record.reads, moves), record.writes and _moved_along(record.writes, moves)
-            if other != task_id and (reads, writes) != (record.reads, record.writes):
+            if (reads, writes) != (record.reads, record.writes):
                 self._current[other] = replace(record, reads=reads, writes=writes)
                 opaque = self._lineage.ties[other].opaque
                 left, now = substance(record, opaque=opaque), substance(self._current[other], opaque=opaque)

@@ -1,4 +1,4 @@
-"""Who drives a run holds its lease, keeps that alive, and hears whether others want the run's end."""
+"""The heartbeat of who drives a run: its lease is held and renewed, and requests to cancel the run are heard."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 
-from pydag_gcp.crew import Crew
 from pydag_gcp.events import Listener, RunWarned
 from pydag_gcp.lease import Lease, acquire
 from pydag_gcp.planner import Plan
 from pydag_gcp.store import Store
+from pydag_gcp.threads import Threads
 
 #: Seconds between two looks for a request to cancel.
 _LOOK_EVERY = 1.0
@@ -46,23 +46,23 @@ def tell(plan: Plan, listeners: Sequence[Listener], message: str) -> None:
         listener(RunWarned(at=datetime.now(UTC), run_id=plan.run_id, message=message))
 
 
-def keep(lease: Lease, crew: Crew) -> None:
+def keep(lease: Lease, threads: Threads) -> None:
     """Renew a lease from now on; where it is lost, the loop raises that."""
 
     def renew() -> None:
         lease.renew()
-        keep(lease, crew)
+        keep(lease, threads)
 
-    crew.after(lease.ttl / 3, renew)
+    threads.after(lease.ttl / 3, renew)
 
 
-def hear(store: Store, run_id: str, crew: Crew, cancel: Callable[[], None]) -> None:
+def hear(store: Store, run_id: str, threads: Threads, cancel: Callable[[], None]) -> None:
     """Call ``cancel`` once somebody has asked to cancel a run."""
 
     def look() -> None:
         if store.cancel_requested(run_id):
             cancel()
         else:
-            hear(store, run_id, crew, cancel)
+            hear(store, run_id, threads, cancel)
 
-    crew.after(_LOOK_EVERY, look)
+    threads.after(_LOOK_EVERY, look)

@@ -14,7 +14,7 @@ from pydag_gcp.processors import Workers
 _CALLERS = 4
 
 
-class Crew:
+class Threads:
     """Workers on processors, callers beside them, and the loop of the thread that drives.
 
     Args:
