@@ -7,7 +7,7 @@ import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
@@ -97,6 +97,7 @@ def _rehearsed(
     from pydag_gcp.rehearsal.rehearser import Rehearser
     from pydag_gcp.rehearsal.report import print_round
     from pydag_gcp.rehearsal.round import Command
+    from pydag_gcp.signals import handled
 
     if seed is None:
         _check_idle(plan.settings)
@@ -110,7 +111,13 @@ def _rehearsed(
         told=lambda played, number, of: print_round(played, number, of, stream),
     )
     click.echo("at first undisturbed ...", err=True)
-    return rehearser.rehearse()
+    with handled(_interrupt):
+        return rehearser.rehearse()
+
+
+def _interrupt(_number: int) -> NoReturn:
+    """SIGTERM, too, stops what the rehearsal has started."""
+    raise KeyboardInterrupt
 
 
 def _arguments(plan: Plan, path: Path, options: Options) -> list[str]:

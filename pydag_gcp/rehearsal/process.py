@@ -13,6 +13,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -70,6 +71,7 @@ class Processes:
             start_new_session=True,
         )
         self._last: Process | None = None
+        self._closed = False
 
     def start(self, invocation: Invocation) -> Process:
         """Start a process; the one before has ended.
@@ -87,6 +89,8 @@ class Processes:
         source, sink = self._parent.stdout, self._parent.stdin
         if source is None or sink is None:
             raise AssertionError("both are pipes")
+        if self._closed:
+            raise LocalCloudError("no process is started any more: the rehearsal is over")
         try:
             sink.write(json.dumps(told).encode() + b"\n")
             sink.flush()
@@ -97,6 +101,7 @@ class Processes:
 
     def close(self) -> None:
         """End what runs, and what waits."""
+        self._closed = True  # another thread would go on with the next one
         if self._last is not None:
             self._last.kill()
         self._parent.kill()
@@ -114,11 +119,16 @@ class Process:
         self.pid = pid
         self._source = source
         self._code: int | None = None
+        # Who ends a rehearsal waits for what another thread waits for; only one of them finds the line.
+        self._reading = threading.Lock()
 
     def wait(self, seconds: float) -> int | None:
         """Return its exit code, negative for a signal; None if it has not ended within so long."""
-        if self._code is None and select.select([self._source], [], [], seconds)[0]:
-            self._code = int(self._source.readline() or -signal.SIGKILL)
+        if self._code is None:
+            select.select([self._source], [], [], seconds)
+        with self._reading:
+            if self._code is None and select.select([self._source], [], [], 0)[0]:
+                self._code = int(self._source.readline() or -signal.SIGKILL)
         return self._code
 
     def kill(self) -> None:
@@ -126,7 +136,9 @@ class Process:
         if self._code is None:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
-            self.wait(60.0)
+            deadline = time.monotonic() + 60.0
+            while self.wait(1.0) is None and time.monotonic() < deadline:
+                pass
 
 
 def main() -> None:

@@ -160,7 +160,7 @@ class Rehearser:
     def _undisturbed(self) -> list[Seen]:
         """Play the pipeline as it is, on each cloud; first in the list is another one, on a cloud that is warm."""
         try:
-            with ThreadPoolExecutor(len(self._stages)) as pool:
+            with _threads(len(self._stages)) as pool:
                 cold = list(pool.map(Stage.play, self._stages))
             warm = self._stages[0].play()
         except RunFailed as error:
@@ -182,14 +182,21 @@ class Rehearser:
             finally:
                 idle.put(stage)
 
-        pool = ThreadPoolExecutor(len(self._stages))
-        try:
+        with _threads(len(self._stages)) as pool:
             futures = [pool.submit(play, boundary, disturbance) for boundary, disturbance in chosen]
             for number, future in enumerate(as_completed(futures), start=1):
                 self.told(future.result(), number, len(futures))
             return [future.result() for future in futures]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that nobody waits for after an error or Ctrl-C: what they wait for is killed next."""
+    pool = ThreadPoolExecutor(number)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _played(stage: Stage, boundary: Boundary, disturbance: Disturbance, comparison: Comparison) -> Round:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +155,28 @@ def test_staging_to_fact(project: Path, planted: bool) -> None:
     assert code == int(planted), out + err
     assert ("✗" in out) == planted
     assert "?" not in out.replace("? not reached", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_rehearsal_at_once_and_with_it_all_that_it_started(project: Path, number: int) -> None:
+    # Given a rehearsal whose task would take minutes
+    lines = "import time", "from pathlib import Path", "from pydag_gcp import DAG, task"
+    work = f"    @task(reads=[], writes=[])\n    def work() -> None:\n        Path({str(project / 'began')!r}).touch()"
+    (project / "long.py").write_text(
+        "\n".join([*lines, "with DAG('long') as dag:", work, "        time.sleep(600)", "    work()"])
+    )
+    (project / "seed").mkdir()
+    (project / "tmp").mkdir()
+    environment = {**os.environ, "PYDAG_HOME": str(project / ".pydag"), "TMPDIR": str(project / "tmp")}
+    with subprocess.Popen(
+        [PYDAG, "rehearse", "long.py", "--seed", "seed", "--clouds", "1"],
+        cwd=project, env=environment, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        while not (project / "began").exists() and process.poll() is None:
+            time.sleep(0.05)
+        # When
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    # Then its folder is gone, which holds the clouds that it had started
+    assert (process.returncode, said.splitlines()[-1]) == (130, "error: interrupted")
+    assert not [*(project / "tmp").glob("pydag-rehearsal-*")]
