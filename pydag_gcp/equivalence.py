@@ -54,6 +54,14 @@ def substance(record: Record, *, opaque: bool) -> str:
     return _digest([record.fingerprint, sorted(record.reads.items())])
 
 
+def still_there(record: Record, newest: Record | None) -> Record:
+    """Which success has left what is there, where a record stands for a task.
+
+    An accumulating task that is again what it once was adds nothing. So what it was in between has added the last rows.
+    """
+    return newest if record.accumulating and newest is not None and newest.date == record.date else record
+
+
 def of_success(success: Success | None) -> str:
     """What a success left of which nothing more is known: equal only to itself."""
     return NOTHING if success is None else f"{success.run_id}/{success.try_number}"

@@ -75,6 +75,8 @@ def execute(
         RunHeld: Nothing ran: another process drives a run of the DAG on the target.
         LeaseLost: Another process has taken the run over; this one has left everything as it is.
         TargetUnreachable: Nothing ran: the target does not answer.
+        JobUnsettled: The target does not tell what became of a job: the run is interrupted; jobs that were submitted
+            go on.
         SettingsError: Nothing ran: a dataset is missing and may not be created.
         DefinitionError: Nothing ran: a job of an interrupted run belongs to no task of the pipeline any more.
         RunFailed: The run cannot go on, as what it took from an earlier run has changed.
@@ -151,6 +153,8 @@ class _Run:
                 if not self._scheduler.done():  # as it is if all that was left is cached
                     self._loop.wait()
             self._raise_failure()
+            if self._scheduler.done():
+                self._verdicts.finish()
             return self._ledger.end(self._stopped, signal=self._signal)
         except LeaseLost:
             raise  # nothing of the run is ours any more, its record least of all

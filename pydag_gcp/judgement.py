@@ -18,6 +18,7 @@ from pydag_gcp.equivalence import (
     left_by,
     of_success,
     same,
+    still_there,
     stored,
     substance,
     writers,
@@ -90,8 +91,10 @@ class Beforehand:
 
     def left(self, task: str) -> str | None:
         """See :class:`View`."""
-        record = self._facts[task].record
-        return None if record is None else substance(record, opaque=self._lineage.ties[task].opaque)
+        facts = self._facts[task]
+        if facts.record is None:
+            return None
+        return substance(still_there(facts.record, facts.newest), opaque=self._lineage.ties[task].opaque)
 
     def all_upstream(self, task: str) -> str | None:
         """See :class:`View`."""

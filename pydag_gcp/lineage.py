@@ -272,26 +272,27 @@ class Lineage:
         parts: dict[str, set[Resource]] = defaultdict(set)
         for resource in {*self._writers, *(r for chain in self.chains.values() for r in chain.resources)}:
             if isinstance(resource, Table):
-                parts[_whole(resource)].add(resource)
+                parts[whole_of(resource)].add(resource)
         over: dict[str, set[Table]] = defaultdict(set)
         for access in self.accesses.values():
             for view, reads in access.views.items():
                 for read in reads:
-                    over[_whole(read)].add(view)
+                    over[whole_of(read)].add(view)
 
         def moves(task: str) -> frozenset[Resource]:
             own = written(self.accesses[task])
             found: set[Resource] = set()
-            stack = [_whole(resource) for resource in own]
+            stack = [whole_of(resource) for resource in own]
             while stack:
                 whole = stack.pop()
                 fresh = {*parts[whole], *over[whole]} - found
                 found |= fresh
-                stack += [_whole(view) for view in fresh & over[whole]]
+                stack += [whole_of(view) for view in fresh & over[whole]]
             return frozenset(r for r in found if not any(r.overlaps(mine) for mine in own))
 
         return moves
 
 
-def _whole(resource: Resource) -> str:
+def whole_of(resource: Resource) -> str:
+    """The name of the table of which something is a partition, or its own."""
     return str(resource).partition("$")[0] if isinstance(resource, Table) else str(resource)

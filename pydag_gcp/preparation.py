@@ -56,10 +56,10 @@ def prepare(plan: Plan, verdicts: Verdicts, past: Past | None, *, cancel: bool) 
     if remote:  # local work that needs the cloud will find out
         plan.clients.check()
     warnings = list(fetch(plan) if remote else plan.warnings)
-    if not cancel:
-        warnings += verdicts.decide()
     for task_id, one in past.open.items() if past else ():
         verdicts.had_begun(task_id, one.reads if one.has_job else None)
+    if not cancel:
+        warnings += verdicts.decide()
     if cancel:
         return Prepared(warnings=tuple(warnings))
     runs = _to_run(plan, verdicts, past)
@@ -72,17 +72,17 @@ def prepare(plan: Plan, verdicts: Verdicts, past: Past | None, *, cancel: bool) 
 def _to_run(plan: Plan, verdicts: Verdicts, past: Past | None) -> list[str]:
     """The tasks that will run, or may."""
     if past is not None:
-        _check_cached(past, verdicts)
+        _check_standing(past, verdicts)
         _check_outputs(plan, past)
     ended = past.ended if past else {}
     waiting = (task_id for task_id in plan.tasks if task_id not in ended)
     return [task_id for task_id in waiting if verdicts.of(task_id).verdict is not Verdict.CACHED]
 
 
-def _check_cached(past: Past, verdicts: Verdicts) -> None:
-    """What was cached has ended, but what is written over it must not be, unless all of it still holds.
+def _check_standing(past: Past, verdicts: Verdicts) -> None:
+    """What has ended must still stand, where what is written over it is still to come.
 
-    It may not for the sake of this very run, whose tasks write what others have read before.
+    What was cached may not for the sake of this very run, whose tasks write what others have read before.
 
     Raises:
         RunFailed: A task has to run on top of what is not what it was.
@@ -92,13 +92,16 @@ def _check_cached(past: Past, verdicts: Verdicts) -> None:
         return task_id not in past.ended and verdicts.of(task_id).verdict is not Verdict.CACHED
 
     for task_id, task in past.ended.items():
-        decision = verdicts.of(task_id)
-        changed = task.state is TaskState.CACHED and task.cached_from and decision.verdict is Verdict.RUN
-        if changed and any(map(waits, verdicts.made_with(task_id))):
-            what = (
-                f"cannot go on, as task {task_id!r} was taken from run {task.cached_from}, but now: {decision.reason}"
-            )
-            raise RunFailed(what, where=f"run {past.run_id}", hint="start a new run")
+        if not any(map(waits, verdicts.made_with(task_id))):
+            continue
+        decision, newest = verdicts.of(task_id), verdicts.newest_run(task_id)
+        why = ""
+        if task.state is TaskState.CACHED and task.cached_from and decision.verdict is Verdict.RUN:
+            why = f"task {task_id!r} was taken from run {task.cached_from}, but now: {decision.reason}"
+        elif task.state is TaskState.SUCCESS and newest not in (None, past.run_id):
+            why = f"run {newest} has made anew what task {task_id!r} had made"
+        if why:
+            raise RunFailed(f"cannot go on, as {why}", where=f"run {past.run_id}", hint="start a new run")
 
 
 def _check_outputs(plan: Plan, past: Past) -> None:

@@ -47,6 +47,11 @@ class Record:
     accumulating: bool
     expires: datetime | None
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells it from the others of its DAG and target."""
+        return self.task_id, self.fingerprint, self.date
+
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON can hold it."""
         return {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import ChainMap, defaultdict
+from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, cast
 
+from pydag_gcp.chains import Chain
 from pydag_gcp.equivalence import (
     ALL_UPSTREAM,
     CHANCE,
@@ -17,6 +17,7 @@ from pydag_gcp.equivalence import (
     all_upstream,
     left_by,
     of_success,
+    still_there,
     stored,
     substance,
     writers,
@@ -24,8 +25,10 @@ from pydag_gcp.equivalence import (
 from pydag_gcp.findings import Findings
 from pydag_gcp.fingerprint import Fingerprint
 from pydag_gcp.lineage import Lineage
+from pydag_gcp.moves import Moves
 from pydag_gcp.record import Record, Success
 from pydag_gcp.resources import Resource, Version, resource_key
+from pydag_gcp.tracking import Tracking
 
 if TYPE_CHECKING:
     from pydag_gcp.operator import Json
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 #: Task id -> the current success of a task that has ended: of this run, or that of its record if it is cached;
 #: None: it was skipped, or it failed.
 Known = Mapping[str, Success | None]
+
+_LATER = timedelta(microseconds=1)
 
 
 class Versions(Protocol):
@@ -46,12 +51,6 @@ class Versions(Protocol):
 def _with(known: Known, task_id: str, success: Success) -> Known:
     """The same and one more, without copying."""
     return ChainMap({task_id: success}, cast("MutableMapping[str, Success | None]", known))
-
-
-def _moved_along(
-    versions: Mapping[str, str | None], moves: Mapping[tuple[str, str | None], str | None]
-) -> Mapping[str, str | None]:
-    return {key: moves.get((key, version), version) for key, version in versions.items()}
 
 
 class Recorder:
@@ -70,17 +69,37 @@ class Recorder:
     ) -> None:
         self._plan, self._lineage, self._findings = plan, lineage, findings
         self._versions, self._clock = versions, clock
+        self._tracking = Tracking(lineage, findings.recordable)
         self._seen: dict[Resource, Version] = {}
         self._began: dict[str, Mapping[str, str | None]] = {}
+        self._movers: set[str] = set()
         self._current: dict[str, Record] = {}
+        self._others: dict[tuple[str, str, str], Record] = {}
+        self._recalled = False
+        self._latest: dict[str, datetime] = {}
+        self._moves = Moves()
+        #: What chains had written when the member succeeded after which others may come, or be skipped.
+        self._left: dict[Chain, Mapping[str, str | None]] = {}
         self._upstream: dict[str, str] = {}
 
-    def see(self, task_ids: Iterable[str]) -> Mapping[Resource, Version]:
-        """Ask for what tasks read and what their chains write, as far as versions count; asks nobody if none does."""
+    def see(self, task_ids: Iterable[str], known: Known) -> Mapping[Resource, Version]:
+        """Ask for what tasks read and what their chains write, as far as versions count; asks nobody if none does.
+
+        What a task that goes on moves is as it was before: it may have been moved already, which is not known yet.
+        """
         wanted: set[Resource] = set()
         for task_id in task_ids:
-            wanted |= self._tracked(task_id) | self._written(task_id)
-        return self._ask(wanted)
+            wanted |= self._tracking.read(task_id) | self._tracking.written(task_id)
+        return {**self._ask(wanted), **self._moving(wanted, known)}
+
+    def _moving(self, wanted: Collection[Resource], known: Known) -> dict[Resource, Version]:
+        found: dict[Resource, Version] = {}
+        for task_id in [t for t in self._movers.copy() if t not in known]:
+            before = self._began[task_id]
+            for name, parts in self._tracking.beside(task_id).items():
+                old = {part: before.get(resource_key(part), before.get(name)) for part in parts if part in wanted}
+                found.update({part: version for part, version in old.items() if version is not None})
+        return found
 
     def _ask(self, wanted: Collection[Resource]) -> Mapping[Resource, Version]:
         if wanted:
@@ -89,29 +108,74 @@ class Recorder:
 
     def before(self, task_id: str) -> Mapping[str, str | None]:
         """What a task is that begins now, and the versions of what it will read; whatever is seen while it runs."""
-        found = {resource_key(r): stored(self._seen[r]) for r in self._tracked(task_id) if r in self._seen}
+        found = self._seen_of(self._tracking.read(task_id))
+        for name, parts in self._tracking.beside(task_id).items():
+            seen = self._seen_of(parts)
+            found |= {name: next(iter(seen.values()))} if len({*seen.values()}) == 1 else seen
         if self._findings.recordable(task_id):
             found[FINGERPRINT] = self._findings.fingerprint(task_id).digest or None
-        self._began[task_id] = found
+        self.restore(task_id, found)
         return found
+
+    def _seen_of(self, resources: Iterable[Resource]) -> dict[str, str | None]:
+        return {resource_key(r): stored(self._seen[r]) for r in resources if r in self._seen}
 
     def restore(self, task_id: str, reads: Mapping[str, str | None]) -> None:
         """Take over what was seen before the first submit."""
         self._began[task_id] = reads
+        if self._tracking.moved(task_id):
+            self._movers.add(task_id)
 
     def needed(self, task_id: str) -> bool:
         """Tell whether a success gives records, or changes what tasks after it read."""
-        touched = self._written(task_id) or self._watched(task_id) or self._kin(task_id)
+        touched = self._tracking.written(task_id) or self._tracking.watched(task_id) or self._tracking.kin(task_id)
         return self._findings.recordable(task_id) or bool(touched)
+
+    def recall(self, records: Iterable[Record]) -> None:
+        """Take note of what is recorded of all tasks."""
+        self._recalled = True
+        for record in records:
+            self.as_it_stands(record)
+
+    def as_it_stands(self, record: Record) -> Record:
+        """What the store says, as it would if it had everything that was seen since; from now on that is kept up."""
+        current, held = self._current.get(record.task_id), self._others.get(record.key)
+        if current is not None and current.key == record.key:
+            return current
+        if held is None or held.success != record.success:
+            self._others[record.key] = held = self._along(record)
+            self._note_time(record)
+        return held
 
     def holds(self, record: Record) -> None:
         """Take note of the record of a cached task."""
+        self._others.pop(record.key, None)
         self._current[record.task_id] = record
+        self._note_time(record)
+
+    def _note_time(self, record: Record) -> None:
+        self._latest[record.task_id] = max(record.at, self._latest.get(record.task_id, record.at))
 
     def left(self, task_ids: Iterable[str], known: Known) -> dict[str, str]:
         """What tasks that have ended have left, where there is a record of it."""
-        current = self._current_records(task_ids, known)
-        return {t: substance(record, opaque=self._lineage.ties[t].opaque) for t, record in current.items()}
+        done = [t for t in task_ids if known.get(t, t in self._current)]
+        found = {t: record for t in done if (record := self._current.get(t)) and not self._is_of_old(record)}
+        newest = self._newest([t for t in done if t not in found and self._findings.recordable(t)])
+        for task_id, record in newest.items():  # whichever run made it: that is what is there
+            held = self._current.get(task_id)
+            if held is not None:
+                found[task_id] = still_there(held, record)
+            elif record.date in ("", self._findings.date(task_id)):
+                found[task_id] = record
+        found = {t: record for t, record in found.items() if record.success == known.get(t) or self._is_recorded(t)}
+        return {t: substance(record, opaque=self._lineage.ties[t].opaque) for t, record in found.items()}
+
+    def _is_recorded(self, task_id: str) -> bool:
+        """Tell whether its successes are; else an older record says nothing of the last one."""
+        return not self._findings.fingerprint(task_id).unknown
+
+    def _is_of_old(self, record: Record) -> bool:
+        return record.accumulating and record.success.run_id != self._plan.run_id
 
     def record(self, task_id: str, try_number: int, result: Json, known: Known, *, blind: bool) -> tuple[Record, ...]:
         """Make the records that a success gives, and those that it changes.
@@ -126,16 +190,29 @@ class Recorder:
         success = Success(run_id=self._plan.run_id, try_number=try_number)
         known = _with(known, task_id, success)
         before = self._began[task_id] if task_id in self._began else self.before(task_id)
-        older = {resource: self._seen[resource] for resource in self._moved(task_id) if resource in self._seen}
-        complete = not blind and self._completes(task_id, known)
+        chain = self._lineage.ties[task_id].chain
+        may_come = None if chain is None or blind else self._may_come(chain, task_id, known)
+        written = set() if may_come is None else self._tracking.written(task_id)
         if not blind:
-            written = self._written(task_id) if complete else set()
-            self._ask(self._tracked(task_id) | written | self._watched(task_id) | self._kin(task_id))
-        changed = dict.fromkeys([task_id]) if self._make(task_id, success, result, known, before, blind=blind) else {}
-        if complete:
-            changed |= dict.fromkeys(self._complete(task_id, known))
+            self._ask(
+                self._tracking.read(task_id) | written | self._tracking.watched(task_id) | self._tracking.kin(task_id)
+            )
+        changed = [task_id] if self._make(task_id, success, result, known, before, blind=blind) else []
+        if chain is not None:
+            self._left.pop(chain, None)
+        if chain is not None and written:
+            self._left[chain] = self._seen_of(chain.resources)
+            changed += [] if may_come else self._complete(chain, known)
+        replaced = self._others.pop(self._current[task_id].key, None) if task_id in changed else None
+        found = {self._current[t].key: self._current[t] for t in changed}
         if not blind:
-            changed |= dict.fromkeys(self._shift(task_id, older))
+            found |= {record.key: record for record in self._shift(task_id, before, replaced)}
+        self._movers.discard(task_id)
+        return tuple(found.values())
+
+    def finish(self, known: Known) -> tuple[Record, ...]:
+        """Now that all tasks have ended: those that were skipped have not changed what their chains had written."""
+        changed = [task_id for chain in list(self._left) for task_id in self._complete(chain, known)]
         return tuple(self._current[t] for t in changed)
 
     # the record of the task itself --------------------------------------------------------------------------------
@@ -158,6 +235,7 @@ class Recorder:
         if one.unknown:
             return False
         now = self._clock()
+        older = self._latest.get(task_id)
         lifetime = task.cache if isinstance(task.cache, timedelta) and not ties.accumulating else None
         self._current[task_id] = Record(
             dag_id=self._plan.dag.dag_id,
@@ -167,12 +245,12 @@ class Recorder:
             parts=one.parts,
             date=self._findings.date(task_id),
             success=success,
-            at=now,
+            at=max(now, older + _LATER) if older else now,  # the newest one, even if the clock has gone back
             reads=dict([*self._versions_read(task_id, before, blind=blind), *self._what_else(task_id, known)]),
             upstream={other: known.get(other) for other in ties.built_on},
             writes=None,
             result=result,
-            accumulating=ties.accumulating,
+            accumulating=ties.accumulating and not ties.shaper,
             expires=now + lifetime if lifetime is not None else None,
         )
         return True
@@ -182,7 +260,7 @@ class Recorder:
     ) -> Iterator[tuple[str, str | None]]:
         """What it read is known if it was the same before and after, or if nobody but the task itself changed it."""
         moved = self._lineage.moved_by(task_id)
-        for resource in self._tracked(task_id):
+        for resource in self._tracking.read(task_id):
             key = resource_key(resource)
             if blind:
                 yield key, before.get(key) if self._lineage.ties[task_id].accumulating else None
@@ -203,98 +281,73 @@ class Recorder:
             yield ALL_UPSTREAM, all_upstream(task_id, self._lineage, known.get, self._upstream)
 
     def _left_before(self, task_ids: Iterable[str]) -> dict[str, str]:
-        newest = self._findings.newest([t for t in task_ids if self._findings.recordable(t)])
+        newest = self._newest([t for t in task_ids if self._findings.recordable(t)])
         return {t: substance(record, opaque=self._lineage.ties[t].opaque) for t, record in newest.items()}
 
     # other records ------------------------------------------------------------------------------------------------
 
-    def _completes(self, task_id: str, known: Known) -> bool:
-        """Tell whether no other member of its chain is still to come."""
-        chain = self._lineage.ties[task_id].chain
-        return chain is not None and all(
-            other in known or other in self._current or self._lineage.apart(task_id, other)
-            for other in reversed(chain.members)  # those to come are the last ones
-        )
+    def _may_come(self, chain: Chain, task_id: str, known: Known) -> list[str] | None:
+        """The members that may still come, unless they are skipped; None: one comes if nothing fails."""
+        found = []
+        for other in reversed(chain.members):  # those to come are the last ones
+            if other in known or other in self._current or self._lineage.apart(task_id, other):
+                continue
+            if not self._lineage.ties[other].conditional:
+                return None
+            found.append(other)
+        return found
 
-    def _complete(self, task_id: str, known: Known) -> list[str]:
-        chain = self._lineage.ties[task_id].chain
-        if chain is None or not self._written(task_id):
-            return []
-        writes = {resource_key(r): stored(self._seen[r]) for r in chain.resources}
+    def _complete(self, chain: Chain, known: Known) -> list[str]:
+        writes = {**self._moves.of_versions(self._left.pop(chain)), WRITERS: writers(chain)}
         current = self._current_records(chain.members, known)
         for other, record in current.items():
-            self._current[other] = replace(record, writes={**writes, WRITERS: writers(chain)})
+            self._current[other] = replace(record, writes=writes)
         return list(current)
 
-    def _shift(self, task_id: str, older: Mapping[Resource, Version]) -> list[str]:
+    def _shift(self, task_id: str, before: Mapping[str, str | None], replaced: Record | None) -> list[Record]:
         """Where a task has changed the version of what it does not write, records go along: nothing of it changed."""
-        moves: dict[tuple[str, str | None], str | None] = {}
-        for resource in self._moved(task_id):
-            old, new = stored(older[resource]) if resource in older else None, stored(self._seen[resource])
-            if None not in (old, new) and old != new:
-                moves[resource_key(resource), old] = new
-        for other in [other for other in self._began if moves and other != task_id]:
-            self._began[other] = _moved_along(self._began[other], moves)
+        parts_beside = self._tracking.beside(task_id)
+        if parts_beside and not self._recalled:  # a run that only ends has decided nothing
+            self.recall(self._findings.newest(filter(self._findings.recordable, self._lineage.order)).values())
+        moves = [
+            self._moves.add(key, before.get(resource_key(part), before.get(name)), stored(self._seen[part]))
+            for name, parts in parts_beside.items()
+            for part in parts
+            for key in (resource_key(part), name)
+        ]
+        if not any(moves):
+            return []
+        for other in self._began.keys() - {task_id}:
+            self._began[other] = self._moves.of_versions(self._began[other])
+        known = [*self._current.values(), *self._others.values(), *([replaced] if replaced else [])]
         shifted = []
-        for other in sorted(self._current, key=self._lineage.position.__getitem__) if moves else ():
-            record = self._current[other]
-            reads, writes = _moved_along(record.reads, moves), record.writes and _moved_along(record.writes, moves)
-            if (reads, writes) != (record.reads, record.writes):
-                self._current[other] = replace(record, reads=reads, writes=writes)
-                opaque = self._lineage.ties[other].opaque
-                left, now = substance(record, opaque=opaque), substance(self._current[other], opaque=opaque)
-                moves[left_by(other), left] = now
-                shifted.append(other)
+        for record in sorted(known, key=lambda record: self._lineage.position[record.task_id]):
+            now = self._along(record)
+            if now is not record and record is not replaced:  # which only tells what others know of it
+                self._put(now)
+                shifted.append(now)
         return shifted
+
+    def _put(self, record: Record) -> None:
+        if record.key in self._others:
+            self._others[record.key] = record
+        else:
+            self._current[record.task_id] = record
+
+    def _newest(self, task_ids: Collection[str]) -> dict[str, Record]:
+        found = self._findings.newest(task_ids) if task_ids else {}
+        return {t: self.as_it_stands(record) for t, record in found.items()}
+
+    def _along(self, record: Record) -> Record:
+        return self._moves.of_record(record, opaque=self._lineage.ties[record.task_id].opaque)
 
     def _current_records(self, task_ids: Iterable[str], known: Known) -> dict[str, Record]:
         """The records of the current successes of tasks; of those that an earlier process recorded, the store's."""
         found = {t: self._current[t] for t in task_ids if t in self._current}
         found = {t: record for t, record in found.items() if t not in known or record.success == known[t]}
         rest = [t for t in task_ids if t not in found and known.get(t) and self._findings.recordable(t)]
-        stored_ones = self._findings.newest(rest) if rest else {}
-        found.update({t: record for t, record in stored_ones.items() if record.success == known[t]})
-        self._current.update(found)
+        for task_id, record in self._newest(rest).items():
+            if record.success == known[task_id]:
+                found[task_id] = record
+                self.holds(record)
         return found
-
-    # what counts --------------------------------------------------------------------------------------------------
-
-    def _tracked(self, task_id: str) -> set[Resource]:
-        return set(self._lineage.ties[task_id].tracked) if self._findings.recordable(task_id) else set()
-
-    def _written(self, task_id: str) -> set[Resource]:
-        chain = self._lineage.ties[task_id].chain
-        if chain is None or not any(map(self._findings.recordable, chain.members)):
-            return set()
-        return set(chain.resources)
-
-    def _watched(self, task_id: str) -> set[Resource]:
-        return self._readers.get(task_id, set())
-
-    @cached_property
-    def _readers(self) -> Mapping[str, set[Resource]]:
-        """Task -> what it writes, and tasks after it read by version."""
-        found: dict[str, set[Resource]] = defaultdict(set)
-        for task_id in self._lineage.order:
-            tracked = self._tracked(task_id)
-            for read in self._lineage.ties[task_id].reads if tracked else ():
-                for writer in read.writers if read.resource in tracked else ():
-                    found[writer].add(read.resource)
-        return found
-
-    def _moved(self, task_id: str) -> frozenset[Resource]:
-        """What it does not write, but whose version changes when it writes, where records have that version."""
-        return self._lineage.moved_by(task_id) & self._counting
-
-    def _kin(self, task_id: str) -> set[Resource]:
-        """Of what can be so moved by some task, all that this one changes, so that each change has its author."""
-        return {*self._moved(task_id), *self._lineage.overlapping(task_id, self._movable)}
-
-    @cached_property
-    def _movable(self) -> frozenset[Resource]:
-        return frozenset().union(*map(self._moved, self._lineage.order))
-
-    @cached_property
-    def _counting(self) -> frozenset[Resource]:
-        """Everything of which a version is in records."""
-        return frozenset().union(*(self._tracked(t) | self._written(t) for t in self._lineage.order))

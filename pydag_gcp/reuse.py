@@ -7,6 +7,7 @@ wrote. This is what the executor and ``pydag plan`` use of all that.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from pydag_gcp.decision import Decision, Verdict
 from pydag_gcp.equivalence import WRITERS, stored, writers
 from pydag_gcp.findings import Findings, may_be_cached
 from pydag_gcp.function import BranchTask
-from pydag_gcp.judgement import AtRunTime
+from pydag_gcp.judgement import AtRunTime, Facts
 from pydag_gcp.lineage import Lineage
 from pydag_gcp.record import Record, Records
 from pydag_gcp.recorder import Known, Recorder, Versions
@@ -74,7 +75,8 @@ class Reuse:
         if self._idle:
             return {task_id: self._always(task_id) for task_id in self._plan.tasks}
         facts = self._findings.beforehand()
-        versions = self._recorder.see(self._lineage.order)
+        self._recorder.recall(record for one in facts.values() for record in (one.newest, one.record) if record)
+        versions = self._recorder.see(self._lineage.order, {})
         self._decisions = decider.decide(self._lineage, facts, versions, now=self._clock())
         for task_id, decision in self._decisions.items():
             if decision.record is not None:
@@ -96,28 +98,41 @@ class Reuse:
         """
         if self._idle:
             return self._always(task_id)
-        facts, ties = self._findings.at_run_time(task_id), self._lineage.ties[task_id]
+        found, ties = self._findings.at_run_time(task_id), self._lineage.ties[task_id]
+        facts = self._as_it_stands(found)
         view = AtRunTime(self._lineage, known, self._recorder.left(ties.built_on, known))
-        versions = self._recorder.see([task_id])
+        versions = self._recorder.see([task_id], known)
         decision = decider.decide_now(
             task_id, self._lineage, facts, versions, now=self._clock(), view=view, decisions=self._decisions
         )
         if decision.record is not None:
             self._recorder.holds(decision.record)
+            if decision.record != found.record:
+                self._records.put([decision.record])  # nobody knew before that it would count
         self._decisions[task_id] = self._unless_there(task_id, decision)
         return self._decisions[task_id]
 
     def made_with(self, task_id: str) -> frozenset[str]:
-        """The tasks that have to run if this one does, as together they replace what is there."""
-        chains = () if self._idle else self._lineage.bound_to(task_id)
-        return frozenset(other for chain in chains for other in self._lineage.together[chain]) - {task_id}
+        """The tasks that have to run if this one does, as together they replace what is there.
+
+        A task that only makes tables is none of them: where one is there, it has nothing to do.
+        """
+        if self._idle or self._lineage.ties[task_id].shaper:
+            return frozenset()
+        others = {other for chain in self._lineage.bound_to(task_id) for other in self._lineage.together[chain]}
+        return frozenset(other for other in others if other != task_id and not self._lineage.ties[other].shaper)
+
+    def newest_run(self, task_id: str) -> str | None:
+        """The run of the newest recorded success of a task, if there is any."""
+        newest = {} if self._idle else self._findings.newest([task_id])
+        return newest[task_id].success.run_id if newest else None
 
     def before(self, task_id: str) -> Mapping[str, str | None]:
         """What the task will read, as it was seen last; stored with the try, see :meth:`restore`. Asks nobody."""
         return {} if self._idle else self._recorder.before(task_id)
 
     def restore(self, task_id: str, reads: Mapping[str, str | None]) -> None:
-        """Take over, on resume, what :meth:`before` said before the first submit."""
+        """Take over, on resume, what :meth:`before` said before the first submit: best before it is decided."""
         if not self._idle:
             self._recorder.restore(task_id, reads)
 
@@ -143,6 +158,10 @@ class Reuse:
         if not self.needs_observation(task_id):
             return ()
         return self._recorder.record(task_id, try_number, result, known, blind=last)
+
+    def finish(self, known: Known) -> tuple[Record, ...]:
+        """Make the records that follow once all tasks have ended. Asks the cloud nothing."""
+        return () if self._idle else self._recorder.finish(known)
 
     # what it works with -------------------------------------------------------------------------------------------
 
@@ -176,6 +195,10 @@ class Reuse:
     def _recorder(self) -> Recorder:
         return Recorder(self._plan, self._lineage, self._findings, self._versions, self._clock)
 
+    def _as_it_stands(self, facts: Facts) -> Facts:
+        ask = self._recorder.as_it_stands
+        return replace(facts, record=facts.record and ask(facts.record), newest=facts.newest and ask(facts.newest))
+
     # what the decider leaves open -----------------------------------------------------------------------------------
 
     def _always(self, task_id: str) -> Decision:
@@ -207,8 +230,8 @@ class Reuse:
         watched = [chain for chain in chains if all(map(self._findings.recordable, chain.members))]
         newest = self._findings.newest([member for chain in watched for member in chain.members])
         for chain in watched:
-            found = [newest[member] for member in chain.members if member in newest and newest[member].writes]
-            if found:
+            found = [newest[member] for member in chain.members if member in newest]
+            if found:  # what a run did not finish has been changed by that run
                 yield from _differences(chain, max(found, key=lambda record: record.at), versions)
 
 

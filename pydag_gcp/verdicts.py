@@ -30,6 +30,7 @@ class Verdicts:
         self._kept = records
         self._lock = threading.Lock()
         self._decisions: dict[str, Decision] = {}
+        self._begun: set[str] = set()
         self._known = dict(known)
         self._records: dict[tuple[str, str, str], Record] = {}
 
@@ -40,17 +41,18 @@ class Verdicts:
             TargetUnreachable: The cloud is silent.
         """
         with self._lock:
-            self._decisions = self._reuse.decide()
+            self._decisions = self._reuse.decide() | dict.fromkeys(self._begun, _STARTED)
             return list(self._reuse.warnings)
 
     def had_begun(self, task_id: str, reads: Mapping[str, str | None] | None) -> None:
-        """Take over that an earlier process began a task.
+        """Take over that an earlier process began a task; before it is decided about others.
 
         Args:
             task_id: The task.
             reads: What it reads, as it was when its job was sent; None: it begins anew.
         """
         with self._lock:
+            self._begun.add(task_id)
             self._decisions[task_id] = _STARTED
             if reads is not None:
                 self._reuse.restore(task_id, reads)
@@ -63,6 +65,11 @@ class Verdicts:
         """See :meth:`pydag_gcp.reuse.Reuse.made_with`."""
         with self._lock:
             return self._reuse.made_with(task_id)
+
+    def newest_run(self, task_id: str) -> str | None:
+        """See :meth:`pydag_gcp.reuse.Reuse.newest_run`."""
+        with self._lock:
+            return self._reuse.newest_run(task_id)
 
     def decide_now(self, task_id: str) -> list[str]:
         """Decide about a task that was left for later; its upstreams have ended. Return what the author should know.
@@ -89,18 +96,20 @@ class Verdicts:
             # Of two members of a chain that end at once, the second one has to see that the first has ended.
             self._known[task_id] = success
             records = self._reuse.record(task_id, success.try_number, result, dict(self._known), last=last)
-            self._records.update({_key(record): record for record in records})
+            self._records.update({record.key: record for record in records})
             return records
 
     def keep(self, records: Iterable[Record]) -> None:
         """Remember these, as they stand now: another thread may have added to them since."""
-        if now := [self._records[_key(record)] for record in records]:
+        if now := [self._records[record.key] for record in records]:
             self._kept.put(now)
+
+    def finish(self) -> None:
+        """Remember what follows once all tasks have ended; nobody else asks for anything any more."""
+        with self._lock:
+            records = self._reuse.finish(dict(self._known))
+        self._kept.put(records)
 
     def ended(self, task_id: str, success: Success | None) -> None:
         """Take note of the end of a task: its success, or None if it was skipped or failed."""
         self._known[task_id] = success
-
-
-def _key(record: Record) -> tuple[str, str, str]:
-    return record.task_id, record.fingerprint, record.date

@@ -244,6 +244,7 @@ class Drive:
     done: set[str] = field(default_factory=set)
     abandoned: bool = False
     warnings: list[str] = field(default_factory=list)
+    number: int = 1
     accumulates: Callable[[str], bool] = lambda task_id: False
     how_read: Callable[[str, Table], str] = lambda task_id, table: "made"
 
@@ -253,12 +254,12 @@ class Drive:
         planned = replace(self.plan, context=context)
         world = self.world
         reuse = Reuse(planned, world.records, world.cloud, cache=planned.cache, clock=world.clock)
+        for task_id, reads in self.open.items():
+            reuse.restore(task_id, reads)
         self.decisions = reuse.decide()
         self.first = {task_id: decision.verdict for task_id, decision in self.decisions.items()}
         self.warnings = list(reuse.warnings)
         scheduler = self._replayed()
-        for task_id, reads in self.open.items():
-            reuse.restore(task_id, reads)
         over = {task_id for task_id, *_ in self.ended}
         taken = [task_id for task_id, state, _ in self.ended if state is TaskState.CACHED]
         changed = [task_id for task_id in taken if self.decisions[task_id].verdict is Verdict.RUN]
@@ -268,11 +269,34 @@ class Drive:
         while not self.abandoned and (ready := scheduler.ready()) is not None:
             scheduler.start(ready)
             self._one(ready, reuse, scheduler)
-        if self.abandoned:
+        if not self.abandoned:
+            world.records.put(reuse.finish(dict(self.known)))
+        else:
             for task_id in [t for t in self.open if t in self.done]:
                 self._record(task_id, reuse)
         return not self.abandoned and all(
             state not in (TaskState.FAILED, TaskState.UPSTREAM_FAILED) for _, state, _ in self.ended
+        )
+
+    def again(self, plan: Plan) -> Drive | None:
+        """The same run with what had failed tried again, as ``run --retry-failed``; None: what has ended hangs on that.
+
+        Args:
+            plan: Of the pipeline as it now stands: the same run, tasks and edges.
+        """
+        ended = [one for one in self.ended if one[1] in (TaskState.SUCCESS, TaskState.CACHED)]
+        over = {task_id for task_id, *_ in ended}
+        if any(not over.issuperset(plan.upstream[task_id]) for task_id in over):
+            return None
+        return replace(
+            self,
+            plan=plan,
+            fate=lambda task_id, moment: None,
+            ended=ended,
+            known={task_id: success for task_id, success in self.known.items() if task_id in over},
+            executed=[],
+            done=set(),
+            number=self.number + 1,
         )
 
     def settle(self) -> None:
@@ -383,10 +407,10 @@ class Drive:
 
     def _record(self, task_id: str, reuse: Reuse) -> None:
         if reuse.needs_observation(task_id):
-            self.world.records.put(reuse.record(task_id, 1, self.results.get(task_id), dict(self.known)))
+            self.world.records.put(reuse.record(task_id, self.number, self.results.get(task_id), dict(self.known)))
         else:
-            assert reuse.record(task_id, 1, None, dict(self.known)) == ()
-        self.known[task_id] = Success(run_id=self.plan.run_id, try_number=1)
+            assert reuse.record(task_id, self.number, None, dict(self.known)) == ()
+        self.known[task_id] = Success(run_id=self.plan.run_id, try_number=self.number)
         del self.open[task_id]
 
 

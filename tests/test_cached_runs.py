@@ -17,6 +17,7 @@ from pydag_gcp.operator import Context
 from pydag_gcp.resources import Resource, Table
 from pydag_gcp.result import RunResult
 from pydag_gcp.states import RunState, TaskState
+from pydag_gcp.status import Failed, Status
 from pydag_gcp.versions import Versions
 from tests.service import Call, Job, Service
 from tests.test_resumption import change_store, detached_at, resume, run, stored
@@ -28,6 +29,22 @@ pytestmark = pytest.mark.usefixtures("project")
 def service(listening: int) -> Service:
     Job.service = Service()
     return Job.service
+
+
+class Known(Job):
+    """A job of which it is known that it makes, or adds to, tables."""
+
+    new: bool = False
+    into: tuple[Table, ...] = ()
+
+    def reads(self, ctx: Context) -> frozenset[Resource]:
+        return frozenset()
+
+    def writes(self, ctx: Context) -> frozenset[Resource]:
+        return frozenset(self.into)
+
+    def replaces(self, ctx: Context) -> frozenset[Resource]:
+        return frozenset(self.into if self.new else ())
 
 
 def states(result: RunResult) -> dict[str, str]:
@@ -163,19 +180,6 @@ def test_a_run_does_not_go_on_if_it_would_add_to_what_is_not_what_it_was(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a run that was left after the first of two tasks that write one table was cached
-    class Known(Job):
-        new: bool = False
-        into: tuple[Table, ...] = ()
-
-        def reads(self, ctx: Context) -> frozenset[Resource]:
-            return frozenset()
-
-        def writes(self, ctx: Context) -> frozenset[Resource]:
-            return frozenset(self.into)
-
-        def replaces(self, ctx: Context) -> frozenset[Resource]:
-            return frozenset(self.into if self.new else ())
-
     def dag() -> DAG:
         with DAG("half") as dag:
             make, add = Known(task_id="make", new=True, into=(table,)), Known(task_id="add", into=(table,))
@@ -196,6 +200,60 @@ def test_a_run_does_not_go_on_if_it_would_add_to_what_is_not_what_it_was(
         resume(dag(), left.run_id)
     with stored() as store:
         assert [row["state"] for row in store.open_runs("half", "local")] == [RunState.INTERRUPTED]
+
+
+def test_a_run_does_not_go_on_if_a_newer_one_has_made_anew_what_it_would_add_to(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a run that failed after the first of two tasks that write one table
+    def dag(*outcomes: Status) -> DAG:
+        with DAG("anew") as dag:
+            make = Known(task_id="make", new=True, into=(table,))
+            make >> Known(task_id="add", into=(table,), outcomes=outcomes, cache=False)
+        return dag
+
+    table = Table("p-project.d.t")
+    monkeypatch.setattr(Versions, "of", lambda _, resources: dict.fromkeys(resources, "1"))
+    monkeypatch.setattr(datasets, "ensure", lambda *_: [])
+    failed = run(dag(Failed(reason="broken")))
+    # When a newer run has made the table, and added to it
+    newer = run(dag())
+    assert states(newer) == {"make": "success", "add": "success"}
+    # Then the older one does not add to it once more
+    expected = rf"run {newer.run_id} has made anew what task 'make' had made.*start a new run"
+    with pytest.raises(RunFailed, match=expected):
+        resume(dag(), failed.run_id, retry_failed=True)
+    assert len(service.submits) == 4
+
+
+def test_what_was_written_before_an_arm_that_is_skipped_is_recorded_as_it_was_then(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a table that one task writes, and after it an arm of a branch
+    class Adding(Job):
+        def reads(self, ctx: Context) -> frozenset[Resource]:
+            return frozenset()
+
+        def writes(self, ctx: Context) -> frozenset[Resource]:
+            return frozenset({Table("p-project.d.t")})
+
+    @task.branch
+    def choose() -> str:
+        holds[0] = "changed by somebody else"
+        return "other"
+
+    holds = ["1"]
+    monkeypatch.setattr(Versions, "of", lambda _, resources: dict.fromkeys(resources, holds[0]))
+    monkeypatch.setattr(datasets, "ensure", lambda *_: [])
+    with DAG("forked") as dag:
+        Adding(task_id="add") >> choose() >> [Adding(task_id="arm"), Call(task_id="other")]
+    # When the arm is skipped
+    assert states(run(dag))["arm"] == "skipped"
+    # Then
+    with stored() as store:
+        [record] = store.records.all()
+    assert record.writes is not None
+    assert record.writes["table p-project.d.t"] == "1"
 
 
 def test_a_part_of_an_output_that_is_nothing_fails_the_task_that_takes_it() -> None:

@@ -116,6 +116,15 @@ class Oracle:
             found = other if other is not None and other.essence is not None else None
         return found
 
+    def left_by(self, task: str) -> Any:
+        """What a success left; one that adds rows, and is what it was before, left those that it added last."""
+        found = self.memory(task)
+        if found is not None and self.adds(task):
+            date = self.key(task)[2]
+            alike = [one for (other, _, when), one in self.memories.items() if (other, when) == (task, date)]
+            found = max([found, *alike], key=lambda one: one.number)
+        return None if found is None else found.essence or found.number
+
     def now(self, table: str) -> Any:
         return self.world.cloud.versions.get(table)
 
@@ -131,7 +140,7 @@ class Oracle:
                 for other in self.makers(task, table):
                     found = current[other]
                     above[other] = found.run if found else "?"
-                    left[other] = (found.essence or found.number) if found else "?"
+                    left[other] = self.left_by(other) if found else "?"
         own = [table for table in self.inputs(task) if self.adds(task) and table == self.into(task)]
         saw = {table: self.now(table) for table in self.inputs(task) if table not in own}
         counted = {t: v for t, v in saw.items() if self.adds(task) or not self.settled(task, t)}
@@ -192,8 +201,8 @@ class Oracle:
             if not own and not self.settled(task, table) and (not self.chain(table) or self.replacing(table)):
                 return True
             for maker in self.makers(task, table):
-                other = self.memory(maker)
-                if other is None or memory.left.get(maker) != (other.essence or other.number):
+                other = self.left_by(maker)
+                if other is None or memory.left.get(maker) != other:
                     return True
         return False
 

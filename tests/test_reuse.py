@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from pydag_gcp.redaction import MASK
 from pydag_gcp.resources import Cluster, Table
 from pydag_gcp.reuse import Reuse
 from pydag_gcp.settings import load
-from tests.reuse_model import RUNNING, Crash, Drive, P, Plain, Step, World
+from tests.reuse_model import RUNNING, START, Crash, Drive, P, Plain, Step, World
 
 X, A, B, C = (Table(f"{P}.{name}") for name in "xabc")
 PARTS = Table(f"{P}.a$20220101"), Table(f"{P}.a$20220102")
@@ -53,6 +53,16 @@ class Case:
         planned = self.plan(**options)
         reuse = Reuse(planned, self.world.records, self.world.cloud, cache=planned.cache, clock=self.world.clock)
         return {t: d.reason for t, d in reuse.decide().items() if d.verdict is not Verdict.CACHED}
+
+
+def killed_at(task_id: str, moment: str) -> Callable[[str, str], None]:
+    """The fate of a driver that is killed then."""
+
+    def fate(*now: str) -> None:
+        if now == (task_id, moment):
+            raise Crash
+
+    return fate
 
 
 @pytest.fixture
@@ -159,13 +169,7 @@ def test_partitions_of_one_table_do_not_disturb_each_other(case: Case) -> None:
 
 def test_a_run_that_died_half_way_through_a_chain_is_done_again(case: Case) -> None:
     case.steps = {"load": {"inputs": (X,), "into": A}, "more": {"into": A, "mode": "append"}}
-
-    def die(task_id: str, moment: str) -> str | None:
-        if (task_id, moment) == ("load", "record"):
-            raise Crash
-        return None
-
-    drive = Drive(case.world, case.plan(), fate=die)
+    drive = Drive(case.world, case.plan(), fate=killed_at("load", "record"))
     with pytest.raises(Crash):
         drive.go()
     drive.settle()
@@ -260,12 +264,7 @@ def test_a_run_goes_on_although_it_has_itself_changed_what_a_cached_task_had_rea
     case.run()
     case.run()
     case.world.cloud.modify(str(X), "new")
-
-    def killed(task_id: str, moment: str) -> None:
-        if (task_id, moment) == ("add", "record"):
-            raise Crash
-
-    drive = Drive(case.world, case.plan(), fate=killed)
+    drive = Drive(case.world, case.plan(), fate=killed_at("add", "record"))
     with pytest.raises(Crash):
         drive.go()
     assert drive.executed == ["add"]
@@ -331,3 +330,227 @@ def test_a_recorded_secret_cannot_stand_for_an_addition(case: Case) -> None:
         Step(task_id="user", value=steps["add"].output)
     with pytest.raises(DefinitionError, match="'add': its recorded result holds a secret, and to run it again"):
         Reuse(plan(dag, load(Path.cwd())), records, case.world.cloud).decide()
+
+
+@pytest.fixture
+def beside(case: Case) -> Case:
+    """x -> write (one partition of a); the other one -> copy (b) -> add (c, accumulating)."""
+    case.world.cloud.modify(str(A), "old")
+    case.steps = {
+        "write": {"inputs": (X,), "into": PARTS[0]},
+        "copy": {"inputs": (PARTS[1],), "into": B},
+        "add": {"inputs": (B,), "into": C, "mode": "append"},
+    }
+    case.run()
+    case.world.cloud.modify(str(X), "new")
+    return case
+
+
+def test_what_was_made_of_another_partition_long_before_is_known_to_be_the_same(beside: Case) -> None:
+    # When one partition is written again, and after it whatever need not add rows
+    drive = beside.run(cache=False)
+    # Then the other one has another version, but nothing new in it
+    assert drive.executed == ["write", "copy"]
+    assert beside.run().executed == []
+
+
+def test_what_was_made_of_another_partition_is_the_same_also_after_a_crash(beside: Case) -> None:
+    drive = Drive(beside.world, beside.plan(cache=False), fate=killed_at("write", "effect"))
+    with pytest.raises(Crash):
+        drive.go()
+    drive.fate = lambda task_id, moment: None
+    drive.go()
+    assert drive.executed == ["write", "copy"]
+
+
+def test_what_another_task_sees_of_a_partition_before_its_writer_ends_is_the_writers_doing(beside: Case) -> None:
+    reuse = Reuse(beside.plan(), beside.world.records, beside.world.cloud, clock=beside.world.clock)
+    reuse.decide()
+    reuse.before("write")
+    beside.world.cloud.modify(str(A), "written")
+    reuse.decide_now("copy", {})
+    beside.world.records.put(reuse.record("write", 1, None, {}))
+    assert beside.why() == {}
+
+
+def test_what_was_edited_and_edited_back_adds_nothing_so_the_rows_of_in_between_are_no_news(case: Case) -> None:
+    # Given a task that adds what it finds in the table that it adds to, also as another one has added it
+    case.steps = {
+        "rows": {"into": A, "mode": "append", "salt": "1"},
+        "more": {"inputs": (A,), "into": A, "mode": "append"},
+    }
+    case.run()
+    case.steps["rows"]["salt"] = "2"
+    assert case.run().executed == ["rows", "more"]
+    # When
+    case.steps["rows"]["salt"] = "1"
+    # Then
+    assert case.run().executed == []
+
+
+@pytest.fixture
+def forked(case: Case) -> Callable[[str], Drive]:
+    """insert (b, accumulating) -> a branch -> arm (b too) or other; runs it with what the branch picks."""
+
+    def run(picked: str) -> Drive:
+        with DAG("forked") as dag:
+            insert = Step(task_id="insert", inputs=(X,), into=B, mode="append")
+            arm = Step(task_id="arm", inputs=(X,), into=B, mode="append")
+            insert >> task.branch(task_id="pick")(lambda: None)() >> [arm, Step(task_id="other")]
+        case.world.picks["pick"] = picked
+        drive = Drive(case.world, plan(dag, load(Path.cwd())))
+        drive.go()
+        return drive
+
+    return run
+
+
+def test_what_comes_before_an_arm_that_is_skipped_is_finished(case: Case, forked: Callable[[str], Drive]) -> None:
+    # Given a table that two tasks have written, and then only the first, as the second was skipped
+    forked("arm")
+    case.world.cloud.modify(str(X), "new")
+    assert "arm" not in forked("other").executed
+    # Then that was not somebody else
+    assert forked("other").warnings == []
+    # But this is
+    case.world.cloud.modify(str(B), "foreign")
+    assert forked("other").warnings == [f"table {B} was modified outside; its rows are left alone"]
+
+
+def test_what_changes_before_an_arm_is_skipped_was_not_written_by_the_run(
+    case: Case, forked: Callable[[str], Drive]
+) -> None:
+    perform = Drive._perform
+
+    def meddle(drive: Drive, task_id: str) -> None:
+        perform(drive, task_id)
+        if task_id == "pick":
+            case.world.cloud.modify(str(B), "foreign")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Drive, "_perform", meddle)
+        forked("other")
+    assert forked("other").warnings == [f"table {B} was modified outside; its rows are left alone"]
+
+
+def test_what_a_failed_run_did_not_finish_is_not_said_to_be_changed_outside(case: Case) -> None:
+    case.steps = {
+        "first": {"inputs": (X,), "into": B, "mode": "append"},
+        "second": {"inputs": (X,), "into": B, "mode": "append"},
+    }
+    case.run()
+    case.world.cloud.modify(str(X), "new")
+    drive = Drive(case.world, case.plan(), fate=lambda task_id, moment: "fail" if task_id == "second" else None)
+    drive.go()
+    assert drive.executed == ["first"]
+    assert case.run().warnings == []
+
+
+def test_a_run_goes_on_although_it_has_written_the_table_that_was_there(case: Case) -> None:
+    # Given a table that is there, and a task that replaces what it holds, if its input has changed
+    with DAG("reuse", infer=True) as dag:
+        number = Plain(task_id="number")
+        Step(task_id="create", into=A, mode="create")
+        Step(task_id="load", inputs=(X,), into=A, value=number.output)
+    Drive(case.world, plan(dag, load(Path.cwd()))).go()
+    case.world.cloud.modify(str(X), "new")
+
+    drive = Drive(case.world, plan(dag, load(Path.cwd())), fate=killed_at("load", "effect"))
+    with pytest.raises(Crash):
+        drive.go()
+    # When
+    drive.fate = lambda task_id, moment: None
+    # Then
+    assert drive.go()
+    assert drive.executed == ["number", "load"]
+
+
+def test_what_is_added_late_is_known_to_be_built_on_what_a_newer_run_has_made(case: Case) -> None:
+    # Given a day whose rows were not added, and a newer run that made anew what they are taken from
+    def day(number: int, **options: Any) -> Any:
+        return case.plan(logical_date=START.replace(day=number), **options)
+
+    def fails(task_id: str, moment: str) -> str | None:
+        return "fail" if task_id == "add" else None
+
+    failed = Drive(case.world, day(1), fate=fails)
+    assert not failed.go()
+    Drive(case.world, day(2)).go()
+    Drive(case.world, day(2, cache=False)).go()
+    # When what failed is tried again
+    late = failed.again(day(1, run_id=failed.plan.run_id))
+    assert late is not None
+    late.go()
+    assert "add" in late.executed
+    # Then another run of that day adds nothing more, although it makes the same anew
+    again = Drive(case.world, day(1, cache=False))
+    again.go()
+    assert again.executed == ["stage", "report"]
+
+
+def test_what_a_killed_run_moved_is_known_once_that_run_is_settled(beside: Case) -> None:
+    # Given a run that was killed while it wrote one partition
+    drive = Drive(beside.world, beside.plan(cache=False), fate=killed_at("write", "effect"))
+    with pytest.raises(Crash):
+        drive.go()
+    # When another one waits for its jobs, and records what came of them
+    drive.settle()
+    # Then what was made of the other partition still counts
+    assert beside.why() == {}
+
+
+def test_the_newest_success_is_known_although_the_clock_has_gone_back(case: Case) -> None:
+    case.run()
+    case.steps["stage"]["salt"] = "2"
+    case.world.minutes -= 60
+    last = case.run()
+    newest = case.world.records.newest("reuse", "local", ["stage", "add"])
+    assert {record.success.run_id for record in newest.values()} == {last.plan.run_id}
+
+
+def test_making_a_table_adds_no_rows(case: Case) -> None:
+    case.steps["create"] = {"into": B, "mode": "create"}
+    case.run()
+    assert {r.task_id for r in case.world.records.all() if r.accumulating} == {"add"}
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+def test_what_is_added_from_one_partition_is_not_added_again_while_another_one_is_written(
+    beside: Case, resumed: bool
+) -> None:
+    # Given a task that adds what it finds in one partition, decided about while the other one is written
+    beside.steps["copy"]["mode"] = "append"
+    beside.run()
+    beside.world.cloud.modify(str(X), "newer")
+    drive = Drive(beside.world, beside.plan(), fate=killed_at("write", "effect"))
+    reuse = Reuse(drive.plan, beside.world.records, beside.world.cloud, clock=beside.world.clock)
+    reuse.decide()
+    reuse.before("write")
+    with pytest.raises(Crash):
+        drive.go()
+    if resumed:
+        drive.fate = lambda task_id, moment: None
+        drive.go()
+        assert drive.executed == ["write"]
+    else:
+        assert reuse.decide_now("copy", {}).verdict is Verdict.CACHED
+
+
+def test_a_run_goes_on_although_what_is_left_of_a_table_is_to_make_sure_that_it_is_there(case: Case) -> None:
+    # Given a cached task that has read what a later one adds to, and a third one that makes the same table if need be
+    case.steps = {
+        "look": {"inputs": (B,), "into": C},
+        "add": {"inputs": (X,), "into": B, "mode": "append"},
+        "create": {"into": C, "mode": "create"},
+    }
+    case.edges = [("look", "add"), ("add", "create")]
+    case.run()
+    case.run()
+    case.world.cloud.modify(str(X), "new")
+    drive = Drive(case.world, case.plan(), fate=killed_at("add", "record"))
+    with pytest.raises(Crash):
+        drive.go()
+    # When
+    drive.fate = lambda task_id, moment: None
+    # Then
+    assert drive.go()

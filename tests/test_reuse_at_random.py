@@ -151,11 +151,15 @@ def _pick() -> None:
 class History:
     """What happens to a pipeline and its world, round by round, and the laws that hold after each."""
 
-    chance: random.Random
+    seed: int
     settings: Settings
     world: World = field(default_factory=World)
     story: list[str] = field(default_factory=list)
     day: int = 0
+    failed: Drive | None = None
+
+    def __post_init__(self) -> None:
+        self.chance, self.retries = random.Random(self.seed), random.Random(f"retries of {self.seed}")
 
     def live(self) -> None:
         RUNNING.clear()
@@ -169,6 +173,8 @@ class History:
         for _ in range(self.chance.randint(3, 8)):
             for _ in range(self.chance.choice([0, 0, 1, 1, 2])):
                 self.change(pipeline)
+            if self.failed is not None and self.retries.random() < 0.3:
+                self.retry(pipeline, self.failed)
             if lives := self.planned(pipeline):
                 self.round(pipeline, lives)
 
@@ -194,9 +200,11 @@ class History:
         elif what == "table":
             table = chance.choice(TABLES)
             if table in cloud.tables:
+                self.failed = None  # what it had written before it failed is not there any more
                 cloud.modify(table, next(cloud.ticks))
                 self.story.append(table)
         elif what == "drop":
+            self.failed = None
             cloud.drop(chance.choice(TABLES))
         elif what == "salt" and "salt" in pipeline.tasks[some].fields:
             pipeline.tasks[some].fields["salt"] = chance.choice("012")
@@ -214,10 +222,24 @@ class History:
             if pipeline.tasks[some].fields.get("known", True) and not some.endswith(("h", "m", "l", "r")):
                 del pipeline.tasks[some]
                 self.story.append(some)
-                self.world.added.clear()  # whose work a task builds on may be judged otherwise now
+                self.reshaped()
         elif what == "add" and f"n{len(self.story)}" not in pipeline.tasks:
             pipeline.draw_task(f"n{len(self.story)}")
-            self.world.added.clear()
+            self.reshaped()
+
+    def reshaped(self) -> None:
+        self.failed = None
+        self.world.added.clear()  # whose work a task builds on may be judged otherwise now
+
+    def retry(self, pipeline: Pipeline, failed: Drive) -> None:
+        """Try again what had failed in an earlier run, whatever was run since."""
+        old, self.failed = failed.plan, None
+        date = old.context.logical_date if pipeline.schedule else None
+        planned = plan(pipeline.dag(), self.settings, logical_date=date, cache=old.cache, run_id=old.run_id)
+        if (drive := failed.again(planned)) is not None:
+            drive.go()
+            self.tell(drive)
+            assert self.world.doubled == []
 
     def round(self, pipeline: Pipeline, planned: Plan) -> None:
         before, cloud = copy.deepcopy(self.world.cloud.tables), self.world.cloud
@@ -252,8 +274,7 @@ class History:
                     if not undisturbed:
                         self.world.added.clear()
                     return
-        self.story.append(f"executed {drive.executed}; {[(t, s.value) for t, s, _ in drive.ended]}")
-        self.story += [f"    {t}: {d.verdict.value}: {d.reason}" for t, d in drive.decisions.items()]
+        self.tell(drive)
         assert self.world.doubled == []
         assert not (drive.abandoned and undisturbed)  # a run that is resumed comes to an end
         if not undisturbed:
@@ -261,6 +282,12 @@ class History:
         if ended and undisturbed:
             scratch = from_scratch(before, drive)
             assert cloud.tables == scratch
+
+        self.failed = self.failed if ended or drive.abandoned else drive
+
+    def tell(self, drive: Drive) -> None:
+        self.story.append(f"executed {drive.executed}; {[(t, s.value) for t, s, _ in drive.ended]}")
+        self.story += [f"    {t}: {d.verdict.value}: {d.reason}" for t, d in drive.decisions.items()]
 
     def fate(self) -> Any:
         if self.chance.random() < 0.6:
@@ -285,7 +312,7 @@ def project_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @settings(max_examples=WORLDS, deadline=None, database=None, derandomize=SAME)
 @given(seed=st.integers(0, 2**40) if SEED is None else st.just(int(SEED)))
 def test_cached_is_what_would_be_made_anew_and_nothing_is_added_twice(seed: int, project_settings: Settings) -> None:
-    history = History(random.Random(seed), project_settings)
+    history = History(seed, project_settings)
     try:
         history.live()
     except AssertionError as error:
