@@ -137,27 +137,30 @@ class DataprocPySparkJob(RemoteOperator):
         The same request_id gives the first job back, a job id that is taken is ALREADY_EXISTS:
         https://cloud.google.com/dataproc/docs/reference/rpc/google.cloud.dataproc.v1#submitjobrequest
         """
-        staged = self._stage_files(ctx)
-        content = merged(self._request(ctx, staged), self.config)
-        extra = content.pop("labels", {})
-        label = request_label(content)
-        labels = {**extra, **self.labels, **ctx.labels, REQUEST_LABEL: label}
+        addresses = {name: self._file(ctx, name, field).address for name, field in self._local_names().items()}
+        content = merged(self._request(ctx, addresses), self.config)
+        content.pop("labels", None)
+        label = request_label(content)  # without the bucket: it is known of a cluster only, which may be gone by now
+        handle = {"job_id": job_id, "project": ctx.target.project, "region": self.cluster.region}
+        submit_once(
+            f"Dataproc job {job_id!r}",
+            label,
+            handle,
+            create=lambda: self._send(ctx, job_id, label),
+            fetch=lambda: self._get(ctx, job_id),
+        )
+        return handle
+
+    def _send(self, ctx: Context, job_id: str, label: str) -> JobMessage:
+        content = merged(self._request(ctx, self._stage_files(ctx)), self.config)
+        labels = {**content.pop("labels", {}), **self.labels, **ctx.labels, REQUEST_LABEL: label}
         request = {
             "project_id": ctx.target.project,
             "region": self.cluster.region,
             "job": self._message(ctx, job_id, content, labels),
             "request_id": job_id,
         }
-        client = ctx.clients.jobs(self.cluster.region)
-        handle = {"job_id": job_id, "project": ctx.target.project, "region": self.cluster.region}
-        submit_once(
-            f"Dataproc job {job_id!r}",
-            label,
-            handle,
-            create=lambda: client.submit_job(request=request, **ONCE),
-            fetch=lambda: self._get(ctx, job_id),
-        )
-        return handle
+        return ctx.clients.jobs(self.cluster.region).submit_job(request=request, **ONCE)
 
     def poll(self, ctx: Context, handle: Mapping[str, Json]) -> Status:
         """See :meth:`~pydag_gcp.operator.RemoteOperator.poll`; a job that has ended leaves its output in the log."""

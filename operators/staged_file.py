@@ -31,6 +31,11 @@ class LocalFile:
     kept: bytes | None = field(repr=False)
 
     @property
+    def address(self) -> str:
+        """The name of its copy in any bucket, which follows from what it holds."""
+        return f"pydag/{self.digest}/{self.path.name}"
+
+    @property
     def content(self) -> bytes:
         """What it held when it was looked at.
 
@@ -97,8 +102,7 @@ def stage(ctx: Context, file: LocalFile, bucket: str) -> str:
     """
     from google.api_core.exceptions import PreconditionFailed
 
-    name = f"pydag/{file.digest}/{file.path.name}"
-    blob = ctx.clients.storage().bucket(bucket).blob(name)
+    blob = ctx.clients.storage().bucket(bucket).blob(file.address)
     with refusals(f"file {file.path.name!r} cannot be copied to gs://{bucket}"):
         if not blob.exists(**ONCE):
             with contextlib.suppress(PreconditionFailed):  # another task copied it in this moment
@@ -108,4 +112,4 @@ def stage(ctx: Context, file: LocalFile, bucket: str) -> str:
                     if_generation_match=0,
                     **ONCE,
                 )
-    return f"gs://{bucket}/{name}"
+    return f"gs://{bucket}/{file.address}"

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from pydag_gcp.errors import JobTaken, TaskError
+from pydag_gcp.errors import JobRefused, JobTaken, TaskError
 from pydag_gcp.operator import Json
 from pydag_gcp.retry import is_transient
 
 if TYPE_CHECKING:
-    from google.api_core.exceptions import Conflict
+    from google.api_core.exceptions import Conflict, GoogleAPICallError
 
 #: The label that holds the hash of the request that made a job or a cluster.
 REQUEST_LABEL: Final = "pydag-request"
@@ -47,7 +47,8 @@ def submit_once(
 ) -> _Job:
     """Send a request once; if its id is taken, return the job that has it, provided that it is this very request's.
 
-    Whatever a conflict is said to be about, the id is looked up first: a job of ours must not be left alone.
+    Whatever is refused, and for whatever reason, the id is looked up first: a job of ours must not be left alone. What
+    an earlier sending needed, such as a permission or a table, may be gone by now.
 
     Args:
         what: The job, to begin a sentence with: ``BigQuery job 'pydag-12ab'``.
@@ -58,19 +59,24 @@ def submit_once(
 
     Raises:
         JobTaken: The id belongs to another request.
+        JobRefused: The request was refused, and there is no job of this id.
         TaskError: The request was refused. Transient if the service says both that the id is taken and that it knows
             no such job: ask again.
         google.api_core.exceptions.GoogleAPICallError: A transient one, unchanged: the job may exist.
     """
-    from google.api_core.exceptions import Aborted, Conflict
+    from google.api_core.exceptions import Aborted, Conflict, GoogleAPICallError
 
     with refusals(f"{what} was refused"):
         try:
             job = create()
+        except Aborted:  # also an HTTP 409, but it speaks of a clash that passes
+            raise
         except Conflict as taken:
-            if isinstance(taken, Aborted):  # also an HTTP 409, but it speaks of a clash that passes
-                raise
             job = _holder(what, taken, fetch)
+        except (GoogleAPICallError, TaskError) as refusal:
+            if is_transient(refusal):
+                raise
+            job = _sent_before(what, refusal, fetch)
     found = job.labels.get(REQUEST_LABEL)
     if found != label:
         raise JobTaken(
@@ -89,9 +95,24 @@ def _holder(what: str, taken: Conflict, fetch: Callable[[], _Job]) -> _Job:
         return fetch()
     except NotFound as error:
         if _ABOUT_ANOTHER_THING.search(said(taken)):
-            raise TaskError(f"{what} was refused: {said(taken)}") from taken
+            raise JobRefused(f"{what} was refused: {said(taken)}") from taken
         # Seen for some seconds after the 409: https://github.com/googleapis/python-bigquery/issues/2134
         raise TaskError(f"{what} exists, but the service does not show it yet", transient=True) from error
+
+
+def _sent_before(what: str, refusal: GoogleAPICallError | TaskError, fetch: Callable[[], _Job]) -> _Job:
+    """The job of an earlier sending of a request that is refused now."""
+    from google.api_core.exceptions import GoogleAPICallError, NotFound
+
+    try:
+        return fetch()
+    except NotFound:
+        if isinstance(refusal, TaskError):
+            raise JobRefused(refusal.what, where=refusal.where, hint=refusal.hint) from refusal
+        hint = _HINTS.get(refusal.code or 0)
+        raise JobRefused(f"{what} was refused: {said(refusal)}", hint=hint) from refusal
+    except GoogleAPICallError as error:
+        raise error if is_transient(error) else refusal from error
 
 
 @contextmanager

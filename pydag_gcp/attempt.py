@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydag_gcp.errors import LocalCloudError, TaskError, TaskTimeout
+from pydag_gcp.errors import JobUnsettled, LocalCloudError, TaskError, TaskTimeout
 from pydag_gcp.operator import Context, Operator
 from pydag_gcp.outages import Outages
 from pydag_gcp.resources import Resource
@@ -122,6 +122,9 @@ class Driver(Protocol):
 
     def ended(self, attempt: Attempt, end: End) -> None:
         """Take the end of a try."""
+
+    def leave(self, attempt: Attempt, error: JobUnsettled) -> None:
+        """Leave a try open, and with it the run; the driver calls nothing back any more."""
 
 
 class Attempt(ABC):

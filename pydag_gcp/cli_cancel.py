@@ -12,7 +12,7 @@ from pydag_gcp import complete
 from pydag_gcp.cli_execution import Execution, choose_log_format
 from pydag_gcp.cli_exit import print_document
 from pydag_gcp.cli_options import json_option, log_format_option, stdout_for
-from pydag_gcp.errors import SettingsError
+from pydag_gcp.errors import RunHeld, SettingsError
 from pydag_gcp.states import RunState
 
 if TYPE_CHECKING:
@@ -59,7 +59,10 @@ def _forgotten(history: History, run: PastRun) -> dict[str, Any]:
         what = f"run {run.run_id} is driven by process {run.pid} on {run.host}"
         raise SettingsError(what, hint="cancel it without --forget")
     jobs = [one.job_id for tries in history.tries(run).values() for one in tries if one.job_id and not one.ended]
-    history.forget(run)
+    try:
+        history.forget(run)
+    except RunHeld as error:
+        raise RunHeld(error.what, hint="wait for its end, or cancel that run") from error
     left = f"; not ended: {', '.join(jobs)}" if jobs else ""
     return _told(history.find(run.run_id), f"run {run.run_id} of {run.dag_id} is marked as cancelled{left}")
 

@@ -242,6 +242,7 @@ class DAG:
             DefinitionError: Something is wrong that can be seen before anything runs.
             SettingsError: The settings contradict themselves or the target.
             TargetUnreachable: Nothing ran, because the target does not answer.
+            JobUnsettled: The target does not tell what became of a job; the run is interrupted.
             RunHeld: Nothing ran, because another run of this DAG is active on the target.
         """
         from pydag_gcp import planner, settings

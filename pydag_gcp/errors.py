@@ -6,6 +6,7 @@
     ├── DefinitionError            2   also ValueError: the pipeline, its SQL or its files are wrong; nothing ran
     ├── SettingsError              2   also ValueError: an option, variable or pydag.toml is wrong; nothing ran
     ├── TargetUnreachable          3   also ConnectionError: the target could not be reached
+    │   └── JobUnsettled           3   it does not tell what became of a job: the run is interrupted, to be resumed
     ├── StoreError                 1   also OSError: the metadata database cannot be used
     ├── RunHeld                    1   also RuntimeError: another run of the DAG is active on the target
     ├── LeaseLost                  1   also RuntimeError: somebody else took the run over; this process leaves it alone
@@ -13,6 +14,7 @@
     ├── TaskError                  1   also RuntimeError: a task failed for a reason it can state
     │   ├── NotYet                 1   nothing was sent; it may be possible later
     │   ├── JobTaken               1   there is such a job already, but another request made it
+    │   ├── JobRefused             1   a submit was refused for good, and there is no job of its id
     │   └── TaskTimeout            1   also TimeoutError
     └── RunFailed                  1   also RuntimeError: raised by RunResult.raise_for_state
 
@@ -89,6 +91,13 @@ class TargetUnreachable(PydagError, ConnectionError):
     exit_code = 3
 
 
+class JobUnsettled(TargetUnreachable):
+    """The target does not tell what became of a job, so the run is left as it is: interrupted, its try still open.
+
+    Whoever goes on with the run, or settles it before another one, asks again under the same id.
+    """
+
+
 class StoreError(PydagError, OSError):
     """The metadata database cannot be read or written."""
 
@@ -146,6 +155,10 @@ class JobTaken(TaskError):
     def __init__(self, what: str, *, handle: Mapping[str, Any], hint: str | None = None) -> None:
         super().__init__(what, hint=hint)
         self.handle = handle
+
+
+class JobRefused(TaskError):
+    """A submit was refused for good, and the service shows no job of its id: that of an earlier sending neither."""
 
 
 class TaskTimeout(TaskError, TimeoutError):

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from pydag_gcp import project_store
 from pydag_gcp.errors import SettingsError, did_you_mean
-from pydag_gcp.lease import holder
+from pydag_gcp.lease import acquire, holder
 from pydag_gcp.past_run import PastRun, PastTask, PastTry
 from pydag_gcp.settings import Settings
 from pydag_gcp.settling import forget
@@ -95,7 +95,9 @@ class History:
         ended = {task["task_id"]: task for task in self._store.tasks(run.run_id)}
         tries = self.tries(run)
         return {
-            task_id: _task(task_id, fields, definition["upstream"].get(task_id, ()), tries[task_id], ended.get(task_id))
+            task_id: _task(
+                task_id, fields, definition["upstream"].get(task_id, ()), tries[task_id], ended.get(task_id), run
+            )
             for task_id, fields in definition.get("tasks", {}).items()
         }
 
@@ -111,8 +113,18 @@ class History:
         self._store.request_cancel(run.run_id)
 
     def forget(self, run: PastRun) -> None:
-        """Mark a run as cancelled, whatever its jobs do."""
-        forget(self._store, run.run_id)
+        """Mark a run as cancelled, whatever its jobs do, unless it has ended meanwhile.
+
+        Raises:
+            RunHeld: Somebody drives it, or another run of its DAG on its target, which would settle it.
+        """
+        lease = acquire(self._store, dag_id=run.dag_id, target=run.target, run_id=run.run_id)
+        try:
+            self._store.guarded(lease)
+            if self.find(run.run_id).is_open:
+                forget(self._store, run.run_id)
+        finally:
+            lease.release()
 
     def _run(self, row: Mapping[str, Any]) -> PastRun:
         run = _past(row, self._logs)
@@ -153,12 +165,13 @@ def _task(
     upstream: tuple[str, ...],
     tries: tuple[PastTry, ...],
     ended: Mapping[str, Any] | None,
+    run: PastRun,
 ) -> PastTask:
     known = PastTask(
         task_id=task_id,
         operator=fields.get("operator", ""),
         upstream=tuple(upstream),
-        state=_going(tries),
+        state=TaskState.CANCELLED if run.state is RunState.CANCELLED else _going(tries),
         tries=tries,
         teardown=bool(fields.get("teardown_of")),
     )

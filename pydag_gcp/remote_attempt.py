@@ -2,10 +2,13 @@
 
 * the id of a job is durable in the store before it is sent (:meth:`~pydag_gcp.attempt.Attempt.start`);
 * a submit whose answer is lost or refused as transient is sent again under the same id: that is no new try;
-* the try ends only when the job is seen finished, or its submit was definitely rejected at its first sending;
+* the try ends only when the job is seen finished, or its submit was definitely rejected: at its first sending, or
+  later, where again and again the service shows no such job either;
+* where the service does not tell, the try stays open, and the run is left to whoever goes on with it: a new try, of
+  this run or a later one, might do the same once more;
 * timeout and cancel request the job's end, then look until it has ended; if it succeeded after all, it succeeded;
 * a try that another process left is taken up where the store says it stood (:meth:`RemoteAttempt.attach`): that process
-  may have sent the job, so no refusal is definite any more.
+  may have sent the job.
 
 Whatever call goes unanswered, the next one first makes sure that there is someone to answer (:meth:`Clients.revive
 <pydag_gcp.gcp.Clients.revive>`): nobody else might.
@@ -19,7 +22,7 @@ from functools import partial
 from typing import Any, Literal
 
 from pydag_gcp.attempt import Attempt, Driver, End, Outcome, Timer, as_json
-from pydag_gcp.errors import JobTaken, LocalCloudError, NotYet, TaskError, TaskTimeout
+from pydag_gcp.errors import JobRefused, JobTaken, JobUnsettled, LocalCloudError, NotYet, TaskError, TaskTimeout
 from pydag_gcp.identity import remote_id
 from pydag_gcp.operator import Context, Done, Failed, RemoteOperator, Running, Status
 from pydag_gcp.outages import PATIENCE
@@ -32,6 +35,9 @@ POLL_EVERY = (0.05, 5.0)
 #: How often in a row looking at a job may be refused for good before the job is cancelled unseen. As often in a row the
 #: local cloud may fail to start.
 REFUSED_LOOKS = 5
+#: How often in a row a submit that may have been accepted before is refused for good, its job not to be found, before
+#: it was never accepted: for some seconds a service may not show what it has just accepted.
+REFUSED_SENDS = 8
 
 _PARTIAL = "not tried again, as it may have had part of its effect: set idempotent=True if that does no harm"
 
@@ -126,21 +132,21 @@ class RemoteAttempt(Attempt):
             case None:
                 self._handle = outcome.value
                 self._accepted(outcome.value)
-            case JobTaken(handle=handle) as error if self._left_alone:
+            case JobTaken(handle=handle) as error if self._sent_unanswered:
                 self._heard()
                 self._changed, self._handle = error, handle
                 self._accepted(handle)
             case NotYet() | LocalCloudError() as error if not self._sent_unanswered and self._cancelling is not None:
                 self.ctx.log.info("nothing was sent: %s", error)
                 self._end_as_told()
-            case error if again and self._elapsed() <= RESEND_LIMIT:
+            case JobRefused() as error if not self._sent_unanswered or self._refused >= REFUSED_SENDS:
+                self._end(End(state=TaskState.FAILED, error=error))
+            case error if (again and self._elapsed() <= RESEND_LIMIT) or isinstance(error, JobRefused):
                 self._send_later(error)
             case NotYet() as error if not self._sent_unanswered:
                 self._end(End(state=TaskState.FAILED, error=error))
             case error if self._sent_unanswered or is_transient(error):
-                hint = "look for it before you run again"
-                lost = TaskError(f"cannot tell whether job {self.job_id} was accepted: {error}", hint=hint)
-                self._end(End(state=TaskState.FAILED, error=lost, again=False))
+                self._leave("cannot tell whether", " was accepted", error)
             case error:
                 self._end(End(state=TaskState.FAILED, error=error))
 
@@ -223,6 +229,18 @@ class RemoteAttempt(Attempt):
         self._be_patient_no_more()
         super()._end(end)
 
+    def _leave(self, unknown: str, what: str, why: BaseException) -> None:
+        """Give up asking, but not the job: its try stays open."""
+        if self._is_service:  # whoever wants it again looks for it by its name
+            lost = TaskError(f"{unknown} job {self.job_id}{what}: {why}", hint="look for it before you run again")
+            self._end(End(state=TaskState.FAILED, error=lost, again=False))
+            return
+        self._be_patient_no_more()
+        run_id = self.ctx.run_id
+        text = f"{unknown} job {self.job_id} of task {self.ctx.task_id!r}{what}: {why}"
+        hint = f"`pydag resume {run_id}` asks again, as does the next run; `pydag cancel --forget {run_id}` gives it up"
+        self.driver.leave(self, JobUnsettled(text, where=f"run {run_id}", hint=hint))
+
     # poll --------------------------------------------------------------------------------------------------------
 
     def _poll_later(self) -> None:
@@ -255,7 +273,7 @@ class RemoteAttempt(Attempt):
             case _ if self._cancel_unsent:
                 self._send_cancel()  # a Done seen before the cancel was answered may be undone by it
             case Done() if self._changed is not None:
-                self._end(End(state=TaskState.FAILED, error=self._changed, again=False))
+                self._unread(self._changed)
             case Done():
                 self._fetch_until = self.driver.clock() + RESEND_LIMIT
                 self._fetch()
@@ -272,7 +290,7 @@ class RemoteAttempt(Attempt):
     def _not_seen(self, error: BaseException) -> None:
         given_up = self._refused >= (1 if self._cancelling == "unseen" else REFUSED_LOOKS)
         if given_up and self._cancelling in ("unseen", "cancel"):
-            self._end(End(state=TaskState.FAILED, error=self._unfollowed(error), again=False))
+            self._leave("cannot follow", ", which was told to stop but may still run", error)
             return
         if given_up:
             self._request_end("unseen")
@@ -283,10 +301,6 @@ class RemoteAttempt(Attempt):
             self._send_cancel()
         else:
             self._look_in(RESEND.delay(self._unseen))
-
-    def _unfollowed(self, error: BaseException) -> TaskError:
-        what = f"cannot follow job {self.job_id}, which was told to stop but may still run: {error}"
-        return TaskError(what, hint="look for it before you run again")
 
     def _failed(self, failed: Failed) -> None:
         held_back = "" if self._repeatable else _PARTIAL

@@ -135,6 +135,6 @@ NO_RETRY = Retry(attempts=1)
 
 #: How calls to the cloud are sent again, by timer, under the same id: these are no new tries.
 RESEND = Retry(attempts=1000, wait=0.2, max_wait=20, jitter=0.2)
-#: Seconds for which a submit is sent again before the task fails, its outcome unknown; and for which the cloud is asked
-#: for the result of what succeeded, and for what that has left there.
+#: Seconds for which a submit is sent again before the run is left, the job's fate unknown; and for which the cloud is
+#: asked for the result of what succeeded, and for what that has left there.
 RESEND_LIMIT = 600.0

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from pydag_gcp.attempt import Attempt, End, LocalAttempt, Outcome
-from pydag_gcp.errors import LeaseLost, PydagError, StoreError
+from pydag_gcp.errors import JobUnsettled, LeaseLost, PydagError, StoreError
 from pydag_gcp.lease import Lease
 from pydag_gcp.ledger import Ledger
 from pydag_gcp.logs import TryLog
@@ -155,6 +155,11 @@ class Tries:
                 self._course.end_task(task_id, end.state, result=end.result, error=text)
         if again:
             self._try_later(task_id, number, text)
+
+    def leave(self, attempt: Attempt, error: JobUnsettled) -> None:
+        """Leave a try open, and with it the run; see :class:`pydag_gcp.attempt.Driver`."""
+        attempt.ctx.log.error("%s", self._ledger.redact.said(error))
+        self._course.fail(error)
 
     def _told(self, attempt: Attempt, end: End) -> str:
         """Say why a try failed, and log that."""

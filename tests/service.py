@@ -25,7 +25,7 @@ class Service:
         self.jobs: dict[str, float] = {}
         self.cancelled: set[str] = set()
         self.submits: list[str] = []
-        self.faults: list[Exception] = []
+        self.faults: list[Exception | None] = []
         self.accept_before_fault = True
 
     def submit(self, job_id: str) -> None:

@@ -15,6 +15,7 @@ from textwrap import dedent
 import pytest
 
 from pydag_gcp import settings
+from pydag_gcp.lease import acquire
 from pydag_gcp.store import Store
 from tests.conftest import reaped
 from tests.terminal import Terminal
@@ -160,6 +161,31 @@ def test_a_run_whose_pipeline_is_gone_is_forgotten(terminal: Terminal) -> None:
     said = terminal.says("cancel", "--forget", "k7m2")
     assert said == "run k7m2 of daily is marked as cancelled; not ended: pydag-1\n"
     assert terminal.says("cancel", "k7m2") == "run k7m2 of daily had ended already: cancelled\n"
+
+
+def test_a_run_is_not_forgotten_while_somebody_drives_it_or_settles_it(terminal: Terminal) -> None:
+    # Given an interrupted run, which another one is about to settle
+    now = datetime.now(UTC)
+    with Store(settings.load().store_url) as store:
+        store.start_run(
+            run_id="k7m2", dag_id="daily", target="local", logical_date=now, pid=os.getpid(), host="here", at=now,
+            definition={"tasks": {"load": {"operator": "Step"}}, "upstream": {"load": []}}, file=Path("daily.py"),
+        )  # fmt: skip
+        lease = acquire(store, dag_id="daily", target="local", run_id="z9z9")
+        try:
+            said = terminal.says("cancel", "--forget", "k7m2", code=1)
+            row = store.run("k7m2")
+        finally:
+            lease.release()
+    # Then it is left to that one
+    assert f"error: run z9z9 of DAG daily on target local is active (pid {os.getpid()}" in said
+    assert said.endswith("; wait for its end, or cancel that run\n")
+    assert row is not None
+    assert row["state"] == "running"
+    # And afterwards it may be forgotten, and all of it is cancelled
+    terminal.says("cancel", "--forget", "k7m2")
+    shown = terminal.document("show", "k7m2")
+    assert (shown["state"], shown["tasks"]["load"]["state"]) == ("cancelled", "cancelled")
 
 
 @pytest.mark.parametrize(

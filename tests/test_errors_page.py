@@ -143,7 +143,7 @@ def test_every_error_is_told_with_its_exit_code_and_its_other_kind() -> None:
         name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)
     }
 
-    assert there.keys() - told.keys() == {"PydagError", "NotYet", "JobTaken"}
+    assert there.keys() - told.keys() == {"PydagError", "NotYet", "JobTaken", "JobRefused"}
     for name, (code, also) in told.items():
         kind = getattr(errors, name)
         assert (kind.exit_code, issubclass(kind, also)) == (code, True), name

@@ -15,7 +15,7 @@ from google.api_core.exceptions import Forbidden
 from pydag_gcp import executor, remote_attempt
 from pydag_gcp.attempt import Attempt
 from pydag_gcp.dag import DAG
-from pydag_gcp.errors import JobTaken, LocalCloudError, NotYet, TaskTimeout
+from pydag_gcp.errors import JobRefused, JobTaken, LocalCloudError, NotYet, TaskTimeout
 from pydag_gcp.events import Event, RunWarned
 from pydag_gcp.executor import execute
 from pydag_gcp.gcp import Clients
@@ -23,7 +23,7 @@ from pydag_gcp.operator import Context, Done, Failed, RemoteOperator, Running, S
 from pydag_gcp.outages import PATIENCE
 from pydag_gcp.planner import plan
 from pydag_gcp.record import Record
-from pydag_gcp.remote_attempt import REFUSED_LOOKS, RemoteAttempt
+from pydag_gcp.remote_attempt import REFUSED_LOOKS, REFUSED_SENDS, RemoteAttempt
 from pydag_gcp.resources import Cluster, Resource
 from pydag_gcp.retry import RESEND_LIMIT
 from pydag_gcp.runtime_value import Param
@@ -282,8 +282,8 @@ def test_one_word_is_enough_for_all_tries_and_another_outage_is_another_word(
     assert len(driver.told) == 2
 
 
-@pytest.mark.parametrize("call", CALLS)
-def test_a_cloud_that_does_not_start_again_ends_the_try_with_its_reason(
+@pytest.mark.parametrize("call", ["submit", "poll", "cancel"])
+def test_a_cloud_that_does_not_start_again_leaves_open_what_became_of_the_job(
     start: Start, driver: Virtual, cloud: Cloud, call: str
 ) -> None:
     cloud.dies_in, cloud.endless, cloud.startable = call, call == "cancel", False
@@ -291,10 +291,20 @@ def test_a_cloud_that_does_not_start_again_ends_the_try_with_its_reason(
     driver.run(1)
     attempt.cancel() if call == "cancel" else None
     driver.run(60)
+    assert attempt not in driver.ends
+    assert "does not start" in str(driver.unsettled[attempt])
+    assert driver.store.tries("run1")[0]["ended"] is None
+
+
+def test_a_cloud_that_does_not_start_again_ends_a_try_that_has_succeeded(
+    start: Start, driver: Virtual, cloud: Cloud
+) -> None:
+    cloud.dies_in, cloud.startable = "result", False
+    attempt = start()
+    driver.run(60)
     end = driver.ends[attempt]
-    assert end.state is TaskState.FAILED
+    assert (end.state, end.again) == (TaskState.FAILED, False)
     assert "does not start" in str(end.error)
-    assert not end.again  # its job may be there
 
 
 def test_a_cloud_that_starts_at_the_second_attempt_is_good_enough(start: Start, driver: Virtual, cloud: Cloud) -> None:
@@ -365,7 +375,8 @@ def test_ctrl_c_does_not_wait_for_ever_for_a_job_that_may_not_be_looked_at(
     cloud.refusals = {"poll": 10**6, "cancel": 10**6}
     attempt.cancel()
     driver.run(60)
-    assert "which was told to stop but may still run: 403 you may not" in str(driver.ends[attempt].error)
+    assert "which was told to stop but may still run: 403 you may not" in str(driver.unsettled[attempt])
+    assert attempt not in driver.ends
     assert driver.told == []  # it answers, if badly
 
 
@@ -426,9 +437,9 @@ def test_a_refusal_is_not_definite_as_the_other_process_may_have_sent_it(
     cloud.refusals = {"submit": 1}
     attempt = attach(accepted=False)
     driver.run(60)
-    end = driver.ends[attempt]
-    assert (end.state, end.again) == (TaskState.FAILED, False)
-    assert f"cannot tell whether job {attempt.job_id} was accepted: 403 you may not" in str(end.error)
+    assert attempt not in driver.ends
+    what = f"run run1: cannot tell whether job {attempt.job_id} of task 'job' was accepted: 403 you may not; "
+    assert str(driver.unsettled[attempt]).startswith(what)
 
 
 def test_what_is_not_possible_yet_is_waited_for_as_in_the_first_process(attach: Start, driver: Virtual) -> None:
@@ -592,6 +603,96 @@ def test_outputs_are_filled_in_before_a_job_is_looked_at(attach: Start, driver: 
     attempt.ctx = replace(attempt.ctx, outputs={"named": {"name": "orders"}}.__getitem__)
     driver.run(60)
     assert driver.ends[attempt].result == "orders"
+
+
+# submits whose outcome stays unknown ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("told", ["", "cancel", "timeout"])
+def test_a_submit_without_an_answer_leaves_the_try_open(start: Start, driver: Virtual, cloud: Cloud, told: str) -> None:
+    # Given a service that is gone for long, whatever it was told first
+    cloud.dies_in = "submit"
+    cloud.start = lambda: None  # type: ignore[method-assign]
+    attempt = start(timeout=10 if told == "timeout" else None)
+    driver.run(20)
+    attempt.cancel() if told == "cancel" else None
+    driver.run(RESEND_LIMIT - 30)
+    assert not driver.unsettled
+    # When it has not answered for long enough
+    driver.run(60)
+    # Then nothing is claimed of the job, and nothing more is done
+    assert attempt not in driver.ends
+    error = driver.unsettled[attempt]
+    assert f"cannot tell whether job {attempt.job_id} of task 'job' was accepted: nobody there" in str(error)
+    assert "pydag resume run1" in str(error)
+    assert error.exit_code == 3
+    assert driver.store.tries("run1")[0]["ended"] is None
+
+
+def test_a_service_is_not_worth_leaving_the_run_for_as_its_name_tells_whether_it_is_there(
+    start: Start, driver: Virtual, cloud: Cloud
+) -> None:
+    cloud.dies_in = "submit"
+    cloud.start = lambda: None  # type: ignore[method-assign]
+    attempt = start(task=Service)
+    driver.run(RESEND_LIMIT + 60)
+    assert "cannot tell whether job" in str(driver.ends[attempt].error)
+    assert (driver.ends[attempt].state, driver.ends[attempt].again) == (TaskState.FAILED, False)
+
+
+class Rejected(Job):
+    """Refused for good, and there is no such job, as far as the service shows it."""
+
+    def submit(self, ctx: Context, job_id: str) -> dict[str, Any]:
+        if self.cloud.refusals.get("submit"):
+            self.cloud.calls.append("submit")
+            self.cloud.refusals["submit"] -= 1
+            raise JobRefused("no such table")
+        return super().submit(ctx, job_id)
+
+
+def test_a_first_submit_that_is_refused_was_refused(start: Start, driver: Virtual, cloud: Cloud) -> None:
+    cloud.refusals = {"submit": 1}
+    attempt = start(task=Rejected)
+    driver.run(1)
+    assert str(driver.ends[attempt].error) == "no such table"
+
+
+def test_a_job_that_is_not_there_after_a_refusal_may_only_not_be_shown_yet(
+    attach: Start, driver: Virtual, cloud: Cloud
+) -> None:
+    cloud.refusals = {"submit": REFUSED_SENDS - 1}
+    attempt = attach(task=Rejected, accepted=False)
+    driver.run(120)
+    assert driver.ends[attempt].state is TaskState.SUCCESS
+
+
+def test_a_job_that_is_refused_and_not_there_again_and_again_was_never_accepted(
+    attach: Start, driver: Virtual, cloud: Cloud
+) -> None:
+    cloud.refusals = {"submit": 10**6}
+    attempt = attach(task=Rejected, accepted=False)
+    driver.run(20)
+    assert attempt not in driver.ends
+    driver.run(60)
+    assert (driver.ends[attempt].state, str(driver.ends[attempt].error)) == (TaskState.FAILED, "no such table")
+    assert cloud.calls.count("submit") == REFUSED_SENDS
+
+
+def test_a_job_under_our_id_that_a_resend_does_not_recognise_is_followed_to_its_end(
+    start: Start, driver: Virtual, cloud: Cloud
+) -> None:
+    class Lost(Changed):
+        def submit(self, ctx: Context, job_id: str) -> dict[str, Any]:
+            if not self.cloud.jobs:
+                self.cloud.jobs.add(job_id)
+                raise ConnectionResetError("lost")
+            return super().submit(ctx, job_id)
+
+    attempt = start(task=Lost)
+    driver.run(60)
+    assert "another request made it" in str(driver.ends[attempt].error)
+    assert cloud.looks() == 3
 
 
 # what a success has left ----------------------------------------------------------------------------------------------

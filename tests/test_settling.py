@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from pydag_gcp import settling
+from pydag_gcp import datasets, settling
 from pydag_gcp.dag import DAG
-from pydag_gcp.errors import DefinitionError
+from pydag_gcp.errors import DefinitionError, JobTaken
 from pydag_gcp.events import Event, RunWarned
 from pydag_gcp.loader import load as load_pipeline
 from pydag_gcp.operator import Context
-from pydag_gcp.resources import Resource
+from pydag_gcp.resources import Resource, Table
 from pydag_gcp.states import RunState, TaskState
+from pydag_gcp.versions import Versions
 from tests.service import Call, Job, Service
 from tests.test_resumption import change_store, detached_at, one_job, past_of, run, stored
 
@@ -106,6 +107,46 @@ def test_a_job_that_succeeds_after_its_task_was_changed_does_not_stand_for_what_
     assert past_of(left.run_id).ended["job"].state is TaskState.SUCCESS
     assert result.tasks["job"].state is TaskState.SUCCESS
     assert run(dag("old")).tasks["job"].cached_from == left.run_id
+
+
+def test_rows_of_a_job_that_nobody_knew_of_are_not_added_again_once_its_task_is_what_it_was(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Adding(Job):
+        what: str
+        sent: ClassVar[dict[str, str]] = {}
+
+        def reads(self, ctx: Context) -> frozenset[Resource]:
+            return frozenset()
+
+        def writes(self, ctx: Context) -> frozenset[Resource]:
+            return frozenset({Table("acme-1.d.t")})
+
+        def submit(self, ctx: Context, job_id: str) -> dict[str, Any]:
+            handle = super().submit(ctx, job_id)
+            if self.sent.setdefault(job_id, self.what) != self.what:
+                raise JobTaken("another request made it", handle=handle)
+            return handle
+
+        def cancel(self, ctx: Context, handle: Mapping[str, Any]) -> None:
+            pass
+
+    def dag(what: str) -> DAG:
+        with DAG("adding") as dag:
+            Adding(task_id="job", seconds=0.3, what=what, cache=True)
+        return dag
+
+    monkeypatch.setattr(datasets, "ensure", lambda clients, tables: [])
+    monkeypatch.setattr(Versions, "of", lambda _, resources: dict.fromkeys(resources, "1"))
+    # Given a run that was killed as it sent a job
+    left = run(dag("old"), detached_at("job"))
+    change_store("UPDATE tries SET handle = NULL")
+    # When the task is edited, run, and edited back
+    assert run(dag("new")).tasks["job"].state is TaskState.SUCCESS
+    assert past_of(left.run_id).ended["job"].state is TaskState.FAILED
+    again = run(dag("old"))
+    # Then
+    assert again.tasks["job"].cached_from == left.run_id
 
 
 def test_what_has_no_job_is_only_marked_and_its_pipeline_is_not_looked_at() -> None:

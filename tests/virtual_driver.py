@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pydag_gcp.attempt import Attempt, End, Outcome
-from pydag_gcp.errors import LeaseLost
+from pydag_gcp.errors import JobUnsettled, LeaseLost
 from pydag_gcp.loop import Timer
 from pydag_gcp.outages import Outages
 from pydag_gcp.record import Record, Success
@@ -47,6 +47,7 @@ class Virtual:
         self.told: list[tuple[float, str]] = []
         self.outages = Outages(lambda message: self.told.append((self.now, message)))
         self.ends: dict[Attempt, End] = {}
+        self.unsettled: dict[Attempt, JobUnsettled] = {}
         #: Errors of looking at what a success has left, one each time; None: it is never looked at.
         self.observations: list[Exception] | None = None
         self.observed: list[tuple[float, bool]] = []
@@ -98,6 +99,10 @@ class Virtual:
 
     def ended(self, attempt: Attempt, end: End) -> None:
         self.ends[attempt] = end
+
+    def leave(self, attempt: Attempt, error: JobUnsettled) -> None:
+        self.unsettled[attempt] = error
+        self.left = True
 
     def run(self, seconds: float) -> None:
         """Let so much time pass."""

@@ -12,7 +12,7 @@ from google.auth.exceptions import RefreshError, TransportError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pydag_gcp.errors import TaskError
+from pydag_gcp.errors import JobRefused, TaskError
 from pydag_gcp.operators.submission import REQUEST_LABEL, merged, one_line, refusals, said, submit_once
 
 _names = st.text("abc", min_size=1, max_size=2)
@@ -135,3 +135,54 @@ def test_a_conflict_about_something_else_is_a_refusal(message: str) -> None:
     with pytest.raises(TaskError, match=f"job 'pydag-1' was refused: {message}") as caught:
         submit(message, None)
     assert not caught.value.transient
+
+
+# a refusal after an earlier sending ----------------------------------------------------------------------------------
+
+
+def resend(refusal: Exception, there: SimpleNamespace | Exception) -> SimpleNamespace:
+    """Send a request that is refused, where an earlier sending may have left a job."""
+
+    def create() -> SimpleNamespace:
+        raise refusal
+
+    def fetch() -> SimpleNamespace:
+        if isinstance(there, Exception):
+            raise there
+        return there
+
+    return submit_once("job 'pydag-1'", "ours", {"job_id": "pydag-1"}, create=create, fetch=fetch)
+
+
+REFUSALS = [
+    exceptions.Forbidden("no more"),
+    exceptions.BadRequest("no such column"),
+    exceptions.NotFound("no such table"),
+    TaskError("there is no cluster", hint="create it"),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_refusal_does_not_hide_a_job_that_was_accepted_before(refusal: Exception) -> None:
+    ours = SimpleNamespace(labels={REQUEST_LABEL: "ours"})
+    assert resend(refusal, ours) is ours
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_refusal_where_there_is_no_job_says_both(refusal: Exception) -> None:
+    with pytest.raises(JobRefused) as caught:
+        resend(refusal, exceptions.NotFound("no job"))
+    assert not caught.value.transient
+    told = "there is no cluster; create it" if isinstance(refusal, TaskError) else "job 'pydag-1' was refused: no"
+    assert str(caught.value).startswith(told)
+
+
+def test_a_refusal_by_who_does_not_show_jobs_either_says_nothing_of_them() -> None:
+    with pytest.raises(TaskError, match="job 'pydag-1' was refused: no more; grant the account") as caught:
+        resend(exceptions.Forbidden("no more"), exceptions.Forbidden("you may not look"))
+    assert not isinstance(caught.value, JobRefused)
+
+
+def test_what_goes_unanswered_after_a_refusal_is_asked_again() -> None:
+    with pytest.raises(exceptions.ServiceUnavailable):
+        resend(exceptions.Forbidden("no more"), exceptions.ServiceUnavailable("503"))
