@@ -38,12 +38,14 @@ class Chaos:
         chance: Decides who is killed, and when.
         seconds: How long the run takes undisturbed, from the start of its process.
         again: Whether the command is given again, which makes another run, instead of `pydag resume`.
+        most: Most kills of one run. Spark jobs die with the daemon: with as many tries as that, their task has failed.
     """
 
     project: Project
     chance: random.Random
     seconds: float
     again: bool = False
+    most: int = _MOST
     story: list[str] = field(default_factory=list)
 
     def survive(self, *command: str) -> str:
@@ -51,7 +53,7 @@ class Chaos:
         self.story.clear()
         before = self.project.last_run()
         process = self._start(*command)
-        for _ in range(self.chance.randint(1, _MOST)):
+        for _ in range(self.chance.randint(1, self.most)):
             self._wait(process)
             victim = self.chance.choice(("driver", "daemon", "both"))
             if victim != "driver":

@@ -193,7 +193,7 @@ def test_a_death_between_ingest_and_extract(pipeline: Pipeline) -> None:
 def test_kills_at_random(pipeline: Pipeline) -> None:
     project, command = pipeline.project, ("run", pipeline.project.pipeline, "--param", "dataset=d", "--no-cache")
     seconds = timed(lambda: project.pydag(*command))
-    chaos = Chaos(project=project, chance=random.Random(seed()), seconds=seconds)
+    chaos = Chaos(project=project, chance=random.Random(seed()), seconds=seconds, most=2)
     before = {table: pipeline.rows(table) for table in ("mytable", "mytable1", "mytable2", "mytable3")}
     for _ in range(KILLED):
         run_id = chaos.survive(*command)
