@@ -97,7 +97,7 @@ class SharedRecords:
         """See :class:`pydag_gcp.record.Records`; Redis gets them once the store has them for sure."""
         put = list(records)
         self._store.records.put(put)
-        self._store.database.afterwards(lambda: self._share(put))
+        self._store.afterwards(lambda: self._share(put))
 
     def all(self, *, dag_id: str | None = None, target: str | None = None) -> list[Record]:
         """See :class:`pydag_gcp.record.Records`; only those of the store."""

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from pydag_gcp import engines
 from pydag_gcp.errors import PydagError, StoreError
-
-if TYPE_CHECKING:
-    from sqlalchemy.dialects.postgresql import Insert
 
 #: What is bound to a statement; a sequence of it executes the statement for each.
 Values = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -26,7 +22,6 @@ _PAUSE = 0.25
 
 _T = TypeVar("_T")
 
-_HELLO: sa.Select[Any] = sa.select(sa.literal_column("1"))
 #: The key of the lock behind :meth:`Database.exclusive`; any number that others who use the database do not.
 _LOCK = 0x7079646167  # "pydag"
 
@@ -44,13 +39,6 @@ class Guard(Protocol):
         """
 
 
-class _Mine(threading.local):
-    """What a thread is writing together."""
-
-    connection: sa.Connection | None = None
-    afterwards: list[Callable[[], None]] = []  # noqa: RUF012 - every transaction brings its own
-
-
 class Database:
     """An open database.
 
@@ -58,6 +46,9 @@ class Database:
 
     Args:
         url: From :func:`pydag_gcp.engines.parse`.
+
+    Attributes:
+        insert: Makes an insert that may say what to do on a conflict.
 
     Raises:
         StoreError: By every method: the database fails, or a server that was there does not come back.
@@ -68,10 +59,10 @@ class Database:
         self.serves = url.get_backend_name() != "sqlite"
         self.file = None if self.serves else url.database
         self._guard: Guard | None = None
-        self._mine = _Mine()
         self._seen = False
         with self._errors():
             self._engine = engines.make(url)
+            self.insert = engines.insert(url)
         # A server commits each statement by itself: that saves two of three trips.
         options = {"isolation_level": "AUTOCOMMIT"} if self.serves else {engines.READS: True}
         self._readers = self._engine.execution_options(**options)
@@ -84,69 +75,51 @@ class Database:
         """From now on confirm every transaction that writes."""
         self._guard = guard
 
-    def insert(self, table: sa.Table) -> Insert:
-        """An insert that may say what to do on a conflict."""
-        if self.serves:
-            from sqlalchemy.dialects.postgresql import insert
-        else:  # the same methods, the same SQL
-            from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
-        return insert(table)
-
     # writes ------------------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Make what this thread writes inside durable in one step, or not at all."""
-        mine = self._mine
-        if mine.connection is not None:
-            yield
-            return
-        with self._errors(), self._transaction() as connection:
-            mine.connection, mine.afterwards = connection, []
-            try:
-                yield
-            finally:
-                mine.connection = None
-        for action in mine.afterwards:
-            action()
+    def transact(self, action: Callable[[sa.Connection], _T], *, guarded: bool = True) -> _T:
+        """Do something in one transaction, durably; what it returned.
+
+        It is done again if the server goes away before it was asked to commit: nothing of it had happened then.
+
+        Raises:
+            StoreError: It has happened as a whole or not at all.
+        """
+        with self._errors():
+            connection, found = self._again(lambda: self._prepare(action, self._guard if guarded else None))
+            with connection:
+                connection.commit()
+        return found
 
     def write(self, statement: sa.Executable, values: Values | None = None) -> int:
-        """Execute a statement, durably unless inside :meth:`together`; the number of rows it found."""
-        connection = self._mine.connection
-        if connection is None:
-            with self.together():
-                return self.write(statement, values)
-        with self._errors():
-            return connection.execute(statement, values).rowcount
-
-    def afterwards(self, action: Callable[[], None]) -> None:
-        """Call this once what is being written is durable; at once if that is nothing."""
-        if self._mine.connection is None:
-            action()
-        else:
-            self._mine.afterwards.append(action)
+        """Execute a statement, durably; the number of rows it found."""
+        return self.transact(lambda connection: connection.execute(statement, values).rowcount)
 
     def alone(self, statement: sa.Executable, values: Mapping[str, Any]) -> Sequence[sa.Row[Any]]:
         """Execute a statement of the guard itself, which nobody guards; the rows it returns."""
-        connection = self._mine.connection
-        if connection is not None:  # a transaction of its own would wait for what this one has locked
-            with self._errors():
-                return _rows(connection.execute(statement, values))
-        with self._errors(), self._transaction(guarded=False) as connection:
-            return _rows(connection.execute(statement, values))
+        return self.transact(lambda connection: _rows(connection.execute(statement, values)), guarded=False)
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[sa.Connection]:
         """A transaction beside which nobody else has one that is exclusive."""
-        with self._errors(), self._transaction(guarded=False) as connection:
-            if self.serves:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-            yield connection
+        with self._errors():
+            connection, _ = self._again(lambda: self._prepare(self._lock, None))
+            with connection:
+                yield connection
+                connection.commit()
+
+    def _lock(self, connection: sa.Connection) -> None:
+        if self.serves:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
 
     # reads -------------------------------------------------------------------------------------------------------
 
     def read(self, query: sa.Select[Any], values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """The rows of a query."""
+        return [row._asdict() for row in self.rows(query, values)]
+
+    def rows(self, query: sa.Select[Any], values: Mapping[str, Any] | None = None) -> Sequence[sa.Row[Any]]:
+        """The rows of a query, where there may be many."""
         with self._errors():
             return self._again(lambda: self._select(query, values))
 
@@ -155,31 +128,22 @@ class Database:
         with self._errors(), self._readers.connect() as connection:
             return sa.inspect(connection).has_table(table.name)
 
-    def _select(self, query: sa.Select[Any], values: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    def _select(self, query: sa.Select[Any], values: Mapping[str, Any] | None) -> Sequence[sa.Row[Any]]:
         with self._readers.connect() as connection:
-            return [dict(row) for row in connection.execute(query, values).mappings()]
+            return connection.execute(query, values).all()
 
     # connections -------------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _transaction(self, *, guarded: bool = True) -> Iterator[sa.Connection]:
-        connection = self._again(lambda: self._begin(self._guard if guarded else None))
-        with connection:
-            yield connection
-            connection.commit()
-
-    def _begin(self, guard: Guard | None) -> sa.Connection:
-        """A connection in a transaction which is known to have reached the server, so that nothing is sent twice."""
+    def _prepare(self, action: Callable[[sa.Connection], _T], guard: Guard | None) -> tuple[sa.Connection, _T]:
+        """Do all of a transaction but its end; the connection that it is open on, and what the action returned."""
         connection = self._engine.connect()
         try:
             if guard is not None:
                 guard.confirm(connection)
-            elif self.serves:
-                connection.execute(_HELLO)
+            return connection, action(connection)
         except BaseException:
             connection.close()
             raise
-        return connection
 
     def _again(self, action: Callable[[], _T]) -> _T:
         """Do what changes nothing, again if a server that was there is gone for a moment."""
@@ -188,8 +152,7 @@ class Database:
             try:
                 found = action()
             except DBAPIError as error:
-                gone = error.connection_invalidated or isinstance(error, sa.exc.OperationalError)
-                if not (self.serves and self._seen and gone) or time.monotonic() > deadline:
+                if not (self.serves and self._seen and _gone(error)) or time.monotonic() > deadline:
                     self._seen = False  # whoever asks next need not wait as long again
                     raise
                 time.sleep(_PAUSE)
@@ -211,6 +174,12 @@ class Database:
         except OSError as error:
             what = str(error.strerror or error)
             raise StoreError(what, where=self.place, hint="set PYDAG_HOME elsewhere") from error
+
+
+def _gone(error: DBAPIError) -> bool:
+    """Whether a server was cut off, or cannot be connected to; then it has sent no code."""
+    unreached = isinstance(error, sa.exc.OperationalError) and getattr(error.orig, "sqlstate", None) is None
+    return error.connection_invalidated or unreached
 
 
 def _rows(result: sa.CursorResult[Any]) -> Sequence[sa.Row[Any]]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
 from pydag_gcp.errors import SettingsError
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.postgresql import Insert
 
 #: Execution option of connections that never write.
 READS = "pydag_reads"
@@ -86,8 +91,30 @@ def place(url: sa.URL) -> str:
 
 
 def make(url: sa.URL) -> sa.Engine:
-    """Make the engine; a SQLite file's folder, too. Connects to nothing."""
-    return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
+    """Make the engine; a SQLite file's folder, too. Connects to nothing.
+
+    It has connections of its own. What was compiled for an earlier engine of the same URL is not compiled again, which
+    takes longer than a short run: https://docs.sqlalchemy.org/en/20/core/connections.html#sql-caching
+    """
+    if url.get_backend_name() == "sqlite":
+        assert url.database  # noqa: S101 - parse() saw to it
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    first, compiled = _first(url)
+    engine = sa.Engine(first.pool.recreate(), first.dialect, url, execution_options={"compiled_cache": compiled})
+    if url.get_backend_name() == "sqlite":
+        sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def insert(url: sa.URL) -> Callable[[sa.Table], Insert]:
+    """What makes inserts that may say what to do on a conflict."""
+    if url.get_backend_name() == "sqlite":  # the same methods, the same SQL
+        from sqlalchemy.dialects.sqlite import insert as found
+
+        return cast("Callable[[sa.Table], Insert]", found)
+    from sqlalchemy.dialects.postgresql import insert
+
+    return insert
 
 
 def hint(message: str) -> str | None:
@@ -95,12 +122,15 @@ def hint(message: str) -> str | None:
     return next((hint for words, hint in _HINTS.items() if words in message), None)
 
 
+@functools.lru_cache(maxsize=8)
+def _first(url: sa.URL) -> tuple[sa.Engine, dict[Any, Any]]:
+    """An engine that is never used itself, and what is compiled for all that are like it."""
+    return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url), {}
+
+
 def _sqlite(url: sa.URL) -> sa.Engine:
-    assert url.database  # noqa: S101 - parse() saw to it
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY})
     sa.event.listen(engine, "connect", _durable)
-    sa.event.listen(engine, "begin", _begin)
     return engine
 
 

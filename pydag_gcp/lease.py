@@ -8,6 +8,7 @@ than those before: whoever holds an old one notices, and writes nothing.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import platform
@@ -31,6 +32,7 @@ from pydag_gcp.tables import leases
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert
+    from sqlalchemy.sql.dml import ReturningInsert
 
 #: Seconds that a lease lasts unless it is renewed.
 TTL = 30.0
@@ -287,7 +289,7 @@ def _take_lock(database: Database, whose: _Whose, ttl: float) -> Lease | None:
     if lock is None:
         return None
     try:
-        database.alone(_take_over(database, whose, sa.null()), {})
+        database.alone(_take_over(database.insert), {**whose.values(), "expires": None})
         row = whose.row(database)
         assert row is not None  # noqa: S101 - just written, and nobody else may
         return _KernelLease(database, whose, lock, epoch=row["epoch"], ttl=ttl)
@@ -300,21 +302,26 @@ def _take_timed(database: Database, whose: _Whose, ttl: float) -> Lease | None:
     row = whose.row(database)
     dead = row["epoch"] if row and liveness.gone(row["pid"], row["mark"]) else None
     asked = _clock()
-    free = (leases.c.expires <= _NOW) | (leases.c.epoch == dead)  # it may have been taken since we looked
-    statement = _take_over(database, whose, _IN_TTL, where=free).returning(leases.c.epoch)
-    taken = database.alone(statement, {"ttl": timedelta(seconds=ttl)})
+    values = {**whose.values(), "ttl": timedelta(seconds=ttl), "dead": dead}
+    taken = database.alone(_take_free(database.insert), values)
     return _TimedLease(database, whose, epoch=taken[0].epoch, ttl=ttl, since=asked) if taken else None
 
 
-def _take_over(
-    database: Database, whose: _Whose, expires: sa.ColumnElement[Any], where: sa.ColumnElement[bool] | None = None
-) -> Insert:
-    """Write down that it is held from now on, under a new epoch, if it is free."""
-    insert = database.insert(leases).values(**whose.values(), expires=expires)
-    new = {column.name: column for column in insert.excluded if not column.primary_key}
-    return insert.on_conflict_do_update(
+@functools.cache  # to make a statement takes longer than to execute it
+def _take_over(insert: Callable[[sa.Table], Insert], where: sa.ColumnElement[bool] | None = None) -> Insert:
+    """Write down that it is held from now on, under a new epoch."""
+    statement = insert(leases)
+    new = {column.name: column for column in statement.excluded if not column.primary_key}
+    return statement.on_conflict_do_update(
         index_elements=leases.primary_key, set_={**new, "epoch": leases.c.epoch + 1}, where=where
     )
+
+
+@functools.cache
+def _take_free(insert: Callable[[sa.Table], Insert]) -> ReturningInsert[tuple[int]]:
+    """The same for a while, if it is free: it may have been taken since we looked; the new epoch."""
+    free = (leases.c.expires <= _NOW) | (leases.c.epoch == sa.bindparam("dead", type_=sa.Integer))
+    return _take_over(insert, free).values(expires=_IN_TTL).returning(leases.c.epoch)
 
 
 def _lock_file(database: Database, whose: _Whose) -> Path:

@@ -8,6 +8,8 @@ from pydag_gcp.database import Database
 from pydag_gcp.errors import StoreError
 from pydag_gcp.tables import SCHEMA_VERSION, leases, metadata, records, runs, schema_version, tasks, tries
 
+_VERSION = sa.select(schema_version.c.version)
+
 #: What each version has that the one before had not.
 _ADDED: dict[int, tuple[tuple[sa.Table, ...], tuple[sa.Column[object], ...]]] = {
     2: (
@@ -32,13 +34,13 @@ def migrate(database: Database) -> None:
     Raises:
         StoreError: A newer version of pydag-gcp made them, or something else did.
     """
-    if database.has(schema_version) and _version(database) == SCHEMA_VERSION:
+    if _version(database) == SCHEMA_VERSION:
         return
     with database.exclusive() as connection:
         if not sa.inspect(connection).has_table(schema_version.name):
             _make(connection, database)
             return
-        found = connection.execute(sa.select(schema_version.c.version)).scalar_one_or_none()
+        found = connection.execute(_VERSION).scalar_one_or_none()
         if found == SCHEMA_VERSION:
             return
         if found is None or not min(_ADDED) - 1 <= found < SCHEMA_VERSION:
@@ -54,7 +56,13 @@ def migrate(database: Database) -> None:
 
 
 def _version(database: Database) -> int | None:
-    rows = database.read(sa.select(schema_version.c.version))
+    """The version of its tables, or None; that they are there is looked at last, as they nearly always are."""
+    try:
+        rows = database.read(_VERSION)
+    except StoreError:
+        if database.has(schema_version):
+            raise
+        return None
     return rows[0]["version"] if len(rows) == 1 else None
 
 

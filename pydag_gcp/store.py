@@ -1,14 +1,15 @@
 """The metadata database: runs, tasks and tries; records and leases lie in it, too.
 
-SQLite by default, in WAL mode with ``synchronous=FULL``, or PostgreSQL: a method that writes returns when the row is
-durable, which is what "about to submit" rests on. Other threads, processes and (on PostgreSQL) machines may use the
-same database.
+SQLite by default, in WAL mode with ``synchronous=FULL``, or PostgreSQL. What is written of tasks and tries is queued,
+and made durable soon, in that order, many rows at a time: :meth:`Store.settled` waits for it, which is what "about to
+submit" rests on. What is written of runs is durable when the method returns. Other threads, processes and (on
+PostgreSQL) machines may use the same database.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -17,26 +18,39 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from pydag_gcp import engines
+from pydag_gcp.batch import Batch, Change, Inserts, storable
 from pydag_gcp.database import Database, Guard
+from pydag_gcp.durations import median
+from pydag_gcp.errors import PydagError
+from pydag_gcp.journal import Journal
 from pydag_gcp.migration import migrate
 from pydag_gcp.states import RunState, TaskState
 from pydag_gcp.stored_records import StoredRecords
 from pydag_gcp.tables import runs, tasks, tries
 
 _GOOD = (TaskState.SUCCESS.value, TaskState.CACHED.value)
-_OPEN = (RunState.RUNNING, RunState.INTERRUPTED)
+_OPEN = (RunState.RUNNING.value, RunState.INTERRUPTED.value)
 
-# The statements of every task, compiled once.
-_OF_RUN = runs.c.run_id == sa.bindparam("of_run")
-_OF_TRY = (
-    (tries.c.run_id == sa.bindparam("of_run"))
-    & (tries.c.task_id == sa.bindparam("of_task"))
-    & (tries.c.try_number == sa.bindparam("of_try"))
+_CANCEL_REQUESTED = sa.select(runs.c.cancel_requested).where(runs.c.run_id == sa.bindparam("of_run"))
+_RUNS = sa.select(*(column for column in runs.c if column is not runs.c.definition)).order_by(
+    runs.c.started.desc(), runs.c.run_id
 )
-_CHANGE_RUN = runs.update().where(_OF_RUN)
-_START_TRY = tries.insert()
-_CHANGE_TRY = tries.update().where(_OF_TRY)
-_CANCEL_REQUESTED = sa.select(runs.c.cancel_requested).where(_OF_RUN)
+_OPEN_RUNS = _RUNS.where(
+    runs.c.dag_id == sa.bindparam("of_dag"), runs.c.target == sa.bindparam("of_target"), runs.c.state.in_(_OPEN)
+)
+_SUCCEEDED = tries.c.state == TaskState.SUCCESS.value
+_RECENT = (
+    sa.select(runs.c.run_id)
+    .where(runs.c.dag_id == sa.bindparam("of_dag"), runs.c.target == sa.bindparam("of_target"))
+    .where(sa.exists().where(tries.c.run_id == runs.c.run_id, _SUCCEEDED))
+    .order_by(runs.c.started.desc())
+    .limit(sa.bindparam("most"))
+)
+_TOOK = (
+    sa.select(tries.c.task_id, tries.c.started, tries.c.ended)
+    .where(tries.c.run_id == sa.bindparam("of_run"), _SUCCEEDED)
+    .limit(sa.bindparam("most"))
+)
 
 
 class Store:
@@ -53,16 +67,16 @@ class Store:
         SettingsError: The URL is none, or of a database that is not supported.
         StoreError: It cannot be opened, or another version of pydag-gcp made it. Every method raises it, too, when the
             database fails: disk full, no permission, locked for over 30 s, server gone. What was being written then is
-            there as a whole or not at all.
-        LeaseLost: By every method that writes, once it is :meth:`guarded`.
+            there as a whole or not at all, and nothing is written after it: every method raises the same again, save
+            for :meth:`cancel_requested`.
+        LeaseLost: In the same way, once it is :meth:`guarded`.
     """
 
     def __init__(self, url: str) -> None:
         self.database = Database(engines.parse(url))
-        self.records = StoredRecords(self.database)
-        insert = self.database.insert(tasks)
-        new = {column.name: column for column in insert.excluded if not column.primary_key}
-        self._end_task = insert.on_conflict_do_update(index_elements=tasks.primary_key, set_=new)
+        self._inserts = Inserts(self.database)
+        self._journal: Journal[Change] = Journal(self._write)
+        self.records = StoredRecords(self.database, self._journal)
         self._guard: Guard | None = None
         try:
             migrate(self.database)
@@ -73,17 +87,64 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.database.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.close()
+        except PydagError:
+            if kind is None:  # else what was raised first says more
+                raise
+
+    def close(self) -> None:
+        """Write what is queued, and close the database.
+
+        Raises:
+            StoreError: It could not be written, and nobody was told.
+            LeaseLost: The same.
+        """
+        try:
+            self._journal.close()
+        finally:
+            self.database.close()
 
     def together(self) -> AbstractContextManager[None]:
-        """Make what is written inside durable in one step, or not at all."""
-        return self.database.together()
+        """Make what this thread writes inside durable in one step, or not at all."""
+        return self._journal.together()
 
     def guarded(self, lease: Guard) -> None:
         """From now on write only while the lease is ours."""
         self._guard = lease
         self.database.guarded(lease)
+
+    def settled(self) -> None:
+        """Wait until all that was written before is durable; from any thread. Many that wait are served by one commit.
+
+        Raises:
+            StoreError: It could not be written, and nothing will be any more.
+            LeaseLost: The same, as the lease is somebody else's.
+        """
+        self._journal.settled()
+
+    def afterwards(self, action: Callable[[], None]) -> None:
+        """Have this called, in another thread, once all that was written before is durable."""
+        self._journal.afterwards(action)
+
+    def on_failure(self, callback: Callable[[BaseException], None]) -> None:
+        """Have the error told because of which nothing is written any more; once, in another thread."""
+        self._journal.on_failure(callback)
+
+    @property
+    def behind(self) -> bool:
+        """Whether so much waits to be written that whoever writes more should stop until it is :meth:`settled`."""
+        return self._journal.behind
+
+    def _write(self, changes: Sequence[Change]) -> None:
+        batch = Batch(changes)
+        self.database.transact(lambda connection: batch.execute(connection, self._inserts))
+
+    def _read(self, query: sa.Select[Any], values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The rows of a query, which finds all that was written before."""
+        self._journal.settled()
+        return self.database.read(query, values)
 
     # writes: runs ------------------------------------------------------------------------------------------------
 
@@ -115,21 +176,19 @@ class Store:
             file: The pipeline file.
             options: What is needed to plan it again, as JSON can hold it.
         """
-        self.database.write(
-            runs.insert(),
-            {
-                "run_id": run_id,
-                "dag_id": dag_id,
-                "target": target,
-                "state": RunState.RUNNING.value,
-                "logical_date": logical_date.isoformat(),
-                "definition": json.dumps(definition),
-                "started": at.isoformat(),
-                "file": None if file is None else _storable(str(file)),
-                "options": json.dumps(options),
-                **self._driver(pid, host, at),
-            },
-        )
+        values = {
+            "run_id": run_id,
+            "dag_id": dag_id,
+            "target": target,
+            "state": RunState.RUNNING.value,
+            "logical_date": logical_date.isoformat(),
+            "definition": json.dumps(definition),
+            "started": at.isoformat(),
+            "file": None if file is None else storable(str(file)),
+            "options": json.dumps(options),
+            **self._driver(pid, host, at),
+        }
+        self._journal.add_and_settle((Batch.start_run, (values,)))
 
     def reopen_run(
         self,
@@ -155,7 +214,7 @@ class Store:
         """
         new = {
             "definition": None if definition is None else json.dumps(definition),
-            "file": None if file is None else _storable(str(file)),
+            "file": None if file is None else storable(str(file)),
             "options": None if options is None else json.dumps(options),
         }
         values = {
@@ -166,16 +225,19 @@ class Store:
             **{name: value for name, value in new.items() if value is not None},
             **self._driver(pid, host, at),
         }
-        self.database.write(_CHANGE_RUN, {"of_run": run_id, **values})
+        self._change_run(run_id, values)
 
     def request_cancel(self, run_id: str) -> None:
         """Ask whoever drives a run to cancel it; needs no lease."""
-        self.database.write(_CHANGE_RUN, {"of_run": run_id, "cancel_requested": True})
+        self._change_run(run_id, {"cancel_requested": True})
 
     def end_run(self, run_id: str, state: RunState, *, at: datetime, error: str | None = None) -> None:
         """Record how a run ended."""
-        values = {"state": state.value, "ended": at.isoformat(), "error": _storable(error)}
-        self.database.write(_CHANGE_RUN, {"of_run": run_id, **values})
+        values = {"state": state.value, "ended": at.isoformat(), "error": storable(error)}
+        self._change_run(run_id, values)
+
+    def _change_run(self, run_id: str, values: Mapping[str, Any]) -> None:
+        self._journal.add_and_settle((Batch.change_run, (run_id, values)))
 
     # writes: tasks and tries -------------------------------------------------------------------------------------
 
@@ -199,30 +261,18 @@ class Store:
             at: Now.
             reads: Versions of what it reads, as seen before.
         """
-        self.database.write(
-            _START_TRY,
-            {
-                "run_id": run_id,
-                "task_id": task_id,
-                "try_number": try_number,
-                "state": TaskState.RUNNING.value,
-                "job_id": job_id,
-                "started": at.isoformat(),
-                "reads": None if reads is None else json.dumps(dict(reads)),
-            },
-        )
+        seen = None if reads is None else json.dumps(dict(reads)) if reads else "{}"
+        self._journal.add((Batch.start_try, (run_id, task_id, try_number, job_id, at, seen)))
 
     def submitted(self, run_id: str, task_id: str, try_number: int, *, handle: Any, at: datetime) -> None:
         """Record that the service has accepted the job."""
-        values = {"state": TaskState.DEFERRED.value, "handle": json.dumps(handle), "submitted": at.isoformat()}
-        self._change_try(run_id, task_id, try_number, values)
+        self._journal.add((Batch.submit_try, (run_id, task_id, try_number, json.dumps(handle), at)))
 
     def end_try(
         self, run_id: str, task_id: str, try_number: int, state: TaskState, *, error: str | None, at: datetime
     ) -> None:
         """Record how a try ended."""
-        values = {"state": state.value, "error": _storable(error), "ended": at.isoformat()}
-        self._change_try(run_id, task_id, try_number, values)
+        self._journal.add((Batch.end_try, (run_id, task_id, try_number, state, error, at)))
 
     def end_task(
         self,
@@ -235,6 +285,7 @@ class Store:
         at: datetime,
         cached_from: str | None = None,
         reason: str | None = None,
+        try_number: int | None = None,
     ) -> None:
         """Record a task's final state, instead of the one it had.
 
@@ -247,31 +298,20 @@ class Store:
             at: Now.
             cached_from: The run whose result it took.
             reason: Why it ran, or did not.
+            try_number: The number of its last try, if that ends with it, in the same way.
         """
-        self.database.write(
-            self._end_task,
-            {
-                "run_id": run_id,
-                "task_id": task_id,
-                "state": state.value,
-                "result": json.dumps(result),
-                "error": _storable(error),
-                "ended": at.isoformat(),
-                "cached_from": cached_from,
-                "reason": _storable(reason),
-            },
-        )
+        said = "null" if result is None else json.dumps(result)
+        self._journal.add((Batch.end_task, (run_id, task_id, state, said, error, at, cached_from, reason, try_number)))
 
     def forget_task(self, run_id: str, task_id: str) -> None:
         """Take back that a task has ended; its tries stay."""
-        self.database.write(tasks.delete().where(tasks.c.run_id == run_id, tasks.c.task_id == task_id))
+        self._journal.add((Batch.forget_task, (run_id, task_id)))
 
     # reads -------------------------------------------------------------------------------------------------------
 
     def run(self, run_id: str) -> dict[str, Any] | None:
         """The row of a run, or None."""
-        found = self.database.read(sa.select(runs).where(runs.c.run_id == run_id))
-        return found[0] if found else None
+        return next(iter(self._read(sa.select(runs).where(runs.c.run_id == run_id))), None)
 
     def runs(
         self,
@@ -291,8 +331,7 @@ class Store:
             prefix: Only those whose id begins with it.
             limit: At most so many.
         """
-        columns = [column for column in runs.c if column is not runs.c.definition]
-        query = sa.select(*columns).order_by(runs.c.started.desc(), runs.c.run_id).limit(limit)
+        query = _RUNS.limit(limit)
         if dag_id is not None:
             query = query.where(runs.c.dag_id == dag_id)
         if target is not None:
@@ -300,12 +339,12 @@ class Store:
         if states:
             query = query.where(runs.c.state.in_([state.value for state in states]))
         if prefix:
-            query = query.where(runs.c.run_id.startswith(_storable(prefix) or "", autoescape=True))
-        return self.database.read(query)
+            query = query.where(runs.c.run_id.startswith(storable(prefix) or "", autoescape=True))
+        return self._read(query)
 
     def open_runs(self, dag_id: str, target: str) -> list[dict[str, Any]]:
         """The rows of runs of a DAG on a target that have not ended for good, newest first."""
-        return self.runs(dag_id=dag_id, target=target, states=_OPEN)
+        return self._read(_OPEN_RUNS, {"of_dag": dag_id, "of_target": target})
 
     def cancel_requested(self, run_id: str) -> bool:
         """Whether somebody asked to cancel a run since it was last taken up."""
@@ -313,11 +352,11 @@ class Store:
 
     def tasks(self, run_id: str) -> list[dict[str, Any]]:
         """The rows of a run's ended tasks, in the order of their ends."""
-        return self.database.read(sa.select(tasks).where(tasks.c.run_id == run_id).order_by(tasks.c.ended))
+        return self._read(sa.select(tasks).where(tasks.c.run_id == run_id).order_by(tasks.c.ended))
 
     def tries(self, run_id: str) -> list[dict[str, Any]]:
         """The rows of a run's tries, in the order of their starts."""
-        return self.database.read(sa.select(tries).where(tries.c.run_id == run_id).order_by(tries.c.started))
+        return self._read(sa.select(tries).where(tries.c.run_id == run_id).order_by(tries.c.started))
 
     def last_result(self, dag_id: str, target: str, task_id: str) -> dict[str, Any] | None:
         """The row of a task's newest success over all runs of a DAG on a target, or None."""
@@ -329,17 +368,33 @@ class Store:
             .order_by(tasks.c.ended.desc())
             .limit(1)
         )
-        found = self.database.read(query)
+        found = self._read(query)
         return found[0] if found else None
 
-    def _change_try(self, run_id: str, task_id: str, try_number: int, values: Mapping[str, Any]) -> None:
-        self.database.write(_CHANGE_TRY, {"of_run": run_id, "of_task": task_id, "of_try": try_number, **values})
+    def durations(
+        self, dag_id: str, target: str, *, most_runs: int = 3, enough: int = 1000, most_tries: int = 100_000
+    ) -> dict[str, float]:
+        """The median of the seconds that successful tries of each task took, as far as is known.
+
+        Args:
+            dag_id: The DAG.
+            target: The target's name.
+            most_runs: So many of the newest runs count, of those that have any such try.
+            enough: Once so many tries are known, no older run is looked at.
+            most_tries: At most so many tries count, those of the newest runs first.
+        """
+        seconds: dict[str, list[float]] = {}
+        moment, known = datetime.fromisoformat, 0
+        for run in self._read(_RECENT, {"of_dag": dag_id, "of_target": target, "most": most_runs}):
+            if known >= enough:
+                break
+            rows = self.database.rows(_TOOK, {"of_run": run["run_id"], "most": most_tries - known})
+            known += len(rows)
+            for task_id, started, ended in map(tuple, rows):
+                took = (moment(ended) - moment(started)).total_seconds()
+                seconds.setdefault(task_id, []).append(took if took > 0 else 0.0)
+        return {task_id: median(took) for task_id, took in seconds.items()}
 
     def _driver(self, pid: int, host: str, at: datetime) -> dict[str, Any]:
         epoch = None if self._guard is None else self._guard.epoch
         return {"pid": pid, "host": host, "driven_since": at.isoformat(), "epoch": epoch}
-
-
-def _storable(text: str | None) -> str | None:
-    """Text that every database can hold: without NUL characters and halves of characters, which are spelt out."""
-    return None if text is None else text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

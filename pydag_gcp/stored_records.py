@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from pydag_gcp.batch import Batch, Change
 from pydag_gcp.database import Database
+from pydag_gcp.journal import Journal
 from pydag_gcp.record import Record
 from pydag_gcp.tables import records
 
@@ -38,11 +40,9 @@ _NEWEST = sa.select(_RANKED.c.record).where(_RANKED.c.place == 1)
 class StoredRecords:
     """The records of a metadata database; see :class:`pydag_gcp.record.Records`."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        insert = database.insert(records)
-        new = {column.name: column for column in insert.excluded if not column.primary_key}
-        self._put = insert.on_conflict_do_update(index_elements=records.primary_key, set_=new)
+    def __init__(self, database: Database, journal: Journal[Change]) -> None:
+        self._database = database
+        self._journal = journal
 
     def matching(self, dag_id: str, target: str, wanted: Mapping[str, tuple[str, str]]) -> dict[str, Record]:
         """See :class:`pydag_gcp.record.Records`."""
@@ -60,14 +60,13 @@ class StoredRecords:
 
     def put(self, records: Iterable[Record]) -> None:
         """See :class:`pydag_gcp.record.Records`."""
-        rows = [_row(record) for record in records]
-        if rows:
-            self.database.write(self._put, rows)
+        for record in records:
+            self._journal.add((Batch.put_record, _row(record)))
 
     def all(self, *, dag_id: str | None = None, target: str | None = None) -> list[Record]:
         """See :class:`pydag_gcp.record.Records`."""
         query = sa.select(records.c.record).where(*_among(dag_id=dag_id, target=target))
-        return [_record(row) for row in self.database.read(query.order_by(records.c.at.desc(), records.c.task_id))]
+        return [_record(row) for row in self._read(query.order_by(records.c.at.desc(), records.c.task_id))]
 
     def clear(
         self,
@@ -80,31 +79,28 @@ class StoredRecords:
         """See :class:`pydag_gcp.record.Records`."""
         which = _among(dag_id=dag_id, target=target, task_id=task_id)
         kept = () if appended else (records.c.accumulating.is_(sa.false()),)
-        return self.database.write(records.delete().where(*which, *kept))
+        self._journal.settled()
+        return self._database.write(records.delete().where(*which, *kept))
 
     def _by_task(
         self, query: sa.Select[Any], dag_id: str, target: str, values: Iterable[Mapping[str, Any]]
     ) -> dict[str, Record]:
         of_dag = {"of_dag": dag_id, "of_target": target}
-        found = (_record(row) for some in values for row in self.database.read(query, {**of_dag, **some}))
+        found = (_record(row) for some in values for row in self._read(query, {**of_dag, **some}))
         return {record.task_id: record for record in found}
+
+    def _read(self, query: sa.Select[Any], values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        self._journal.settled()
+        return self._database.read(query, values)
 
 
 def _among(**columns: str | None) -> list[sa.ColumnElement[bool]]:
     return [records.c[name] == value for name, value in columns.items() if value is not None]
 
 
-def _row(record: Record) -> dict[str, Any]:
-    return {
-        "dag_id": record.dag_id,
-        "target": record.target,
-        "task_id": record.task_id,
-        "fingerprint": record.fingerprint,
-        "date": record.date,
-        "at": record.at.isoformat(),
-        "accumulating": record.accumulating,
-        "record": json.dumps(record.to_json()),
-    }
+def _row(record: Record) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    key = (record.dag_id, record.target, record.task_id, record.fingerprint, record.date)
+    return key, (*key, record.at.isoformat(), record.accumulating, json.dumps(record.to_json()))
 
 
 def _record(row: Mapping[str, Any]) -> Record:

@@ -47,6 +47,7 @@ def warnings() -> list[str]:
 
 def test_a_machine_finds_what_another_put(store: Store, elsewhere: Store, redis_url: str) -> None:
     SharedRecords(elsewhere, redis_url, pytest.fail).put([FRESH])
+    elsewhere.settled()
     records = SharedRecords(store, redis_url, pytest.fail)
     assert records.matching("dag", "local", WANTED) == records.newest("dag", "local", ["a"]) == {"a": FRESH}
     assert store.records.all() == []
@@ -57,9 +58,11 @@ def test_of_the_store_and_redis_the_newer_counts(store: Store, elsewhere: Store,
     newer = replace(FRESH, at=NOW + timedelta(seconds=1), success=Success(run_id="run9", try_number=1))
     store.records.put([newer])
     theirs.put([FRESH])
+    elsewhere.settled()
     assert ours.matching("dag", "local", WANTED) == {"a": newer}
     newest = replace(newer, at=NOW + timedelta(seconds=2))
     theirs.put([newest])
+    elsewhere.settled()
     assert ours.matching("dag", "local", WANTED) == {"a": newest}
 
 
@@ -73,6 +76,7 @@ def test_the_local_clouds_of_two_machines_are_two(tmp_path: Path, elsewhere: Sto
 
     with Store(f"sqlite:///{tmp_path / 'pydag.db'}") as store:
         shared("one", elsewhere).put([FRESH, on_project := replace(FRESH, target="my-project")])
+        elsewhere.settled()
         other = shared("other", store)
         assert other.matching("dag", "local", WANTED) == {}
         assert other.matching("dag", "my-project", WANTED) == {"a": on_project}
@@ -83,6 +87,7 @@ def test_one_project_may_have_two_names(tmp_path: Path, store: Store, elsewhere:
     (tmp_path / "pydag.toml").write_text(f'cache = "{redis_url}"\n[targets.prod]\nproject = "my-project"')
     found = settings.load(tmp_path, environ={})
     cache.records(elsewhere, found, pytest.fail).put([replace(FRESH, target="my-project")])
+    elsewhere.settled()
     records = cache.records(store, found, pytest.fail)
     assert records.matching("dag", "prod", WANTED) == {"a": replace(FRESH, target="prod")}
 
@@ -104,6 +109,7 @@ def test_redis_forgets_by_itself_what_expires(store: Store, redis_server: RedisS
             replace(FRESH, task_id="appended", expires=NOW - timedelta(seconds=1), accumulating=True),
         ]
     )
+    store.settled()
     with redis_server.client() as client:
         lives = {key.decode(): client.pttl(key) for key in client.scan_iter()}
     tasks = {key.split(":")[4]: life for key, life in lives.items()}
@@ -119,11 +125,14 @@ def test_redis_gets_nothing_of_what_was_taken_back(store: Store, redis_server: R
     with pytest.raises(ZeroDivisionError), store.together():  # noqa: PT012 - what is inside is the point
         records.put([FRESH])
         raise ZeroDivisionError
+    store.settled()
     with redis_server.client() as client:
         assert client.dbsize() == 0
         with store.together():
             records.put([FRESH])
+            store.settled()
             assert client.dbsize() == 0
+        store.settled()
         assert client.dbsize() == 2
 
 
@@ -175,13 +184,16 @@ def test_redis_is_asked_again_after_a_while(
     monkeypatch.setattr(cache, "_PAUSE", 0.0)
     records = SharedRecords(store, redis_url, warnings.append)
     records.put([replace(FRESH, task_id="before")])
+    store.settled()
     redis_server.stop()
     try:
         records.put([FRESH])
         records.put([FRESH])
+        store.settled()
     finally:
         redis_server.start()
     records.put([FRESH])
+    store.settled()
     assert len(warnings) == 1
     assert SharedRecords(elsewhere, redis_url, pytest.fail).newest("dag", "local", ["a"]) == {"a": FRESH}
 

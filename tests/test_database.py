@@ -9,14 +9,17 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 from pydag_gcp import database
 from pydag_gcp.errors import StoreError
 from pydag_gcp.states import RunState
 from pydag_gcp.store import Store
+from pydag_gcp.tables import tries
 from tests.servers import PostgreSQL
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
+TRY = {"run_id": "run1", "task_id": "task", "try_number": 1, "state": "running", "started": NOW.isoformat()}
 
 
 @pytest.fixture
@@ -43,37 +46,60 @@ def test_reads_and_writes_go_on_when_the_server_comes_back(postgresql_server: Po
     back = threading.Timer(0.3, postgresql_server.start)
     back.start()
     store.start_try("run1", "task", 1, job_id=None, at=NOW)
+    store.settled()
     back.join()
     assert len(store.tries("run1")) == 1
 
 
 def test_a_server_that_stays_away_is_one_clear_error(
-    postgresql_server: PostgreSQL, store: Store, monkeypatch: pytest.MonkeyPatch
+    postgresql_server: PostgreSQL, postgresql_url: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "_PATIENCE", 0.1)
+    message = r"^metadata database postgresql://127.*Connection refused.*; start the ser"
     postgresql_server.stop()
     try:
-        with pytest.raises(
-            StoreError, match=r"^metadata database postgresql://127.*Connection refused.*; start the ser"
-        ):
+        with pytest.raises(StoreError, match=message):
             store.end_run("run1", RunState.SUCCESS, at=NOW)
     finally:
         postgresql_server.start()
-    run = store.run("run1")
-    assert run is not None
-    assert run["state"] == "running"
+    # Then nothing is written any more, though it is back: something would be missing before
+    with pytest.raises(StoreError, match=message):
+        store.end_run("run1", RunState.SUCCESS, at=NOW)
+    assert not store.cancel_requested("run1")
+    with Store(postgresql_url) as again:
+        assert [row["state"] for row in again.runs()] == ["running"]
 
 
-def test_what_was_cut_off_in_the_middle_is_not_written_and_not_sent_again(
+def test_what_is_cut_off_before_it_is_complete_is_written_after_all_and_once(
     postgresql_server: PostgreSQL, store: Store
 ) -> None:
-    message = r"terminating connection.*; `pydag resume` goes on once the server is back"
-    with pytest.raises(StoreError, match=message), store.together():  # noqa: PT012 - what is inside is the point
-        store.start_try("run1", "a", 1, job_id=None, at=NOW)
+    done: list[int] = []
+
+    def insert(connection: sa.Connection) -> None:
+        connection.execute(tries.insert(), TRY)
+        done.append(1)
+        if len(done) < 3:
+            cut_off(postgresql_server)
+        connection.execute(tries.insert(), {**TRY, "try_number": 2})
+
+    store.database.transact(insert)
+    assert done == [1, 1, 1]
+    assert [row["try_number"] for row in store.tries("run1")] == [1, 2]
+
+
+def test_what_is_cut_off_when_it_is_complete_is_not_sent_again(postgresql_server: PostgreSQL, store: Store) -> None:
+    done: list[int] = []
+
+    def insert(connection: sa.Connection) -> None:
+        connection.execute(tries.insert(), TRY)
+        done.append(1)
         cut_off(postgresql_server)
-        store.start_try("run1", "b", 1, job_id=None, at=NOW)
+
+    message = r"terminating connection.*; `pydag resume` goes on once the server is back"
+    with pytest.raises(StoreError, match=message):
+        store.database.transact(insert)
+    assert done == [1]
     assert store.tries("run1") == []
-    store.start_try("run1", "b", 1, job_id=None, at=NOW)
 
 
 def test_a_stale_connection_is_replaced(postgresql_server: PostgreSQL, store: Store) -> None:
@@ -92,5 +118,5 @@ def test_a_lock_that_somebody_holds_is_waited_for_only_so_long(
         other.execute("LOCK TABLE tries")
         began = time.monotonic()
         with pytest.raises(StoreError, match=r"lock timeout.*; another process holds it"):
-            store.start_try("run1", "task", 1, job_id=None, at=NOW)
+            store.database.write(tries.insert(), TRY)
         assert time.monotonic() - began >= 1

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.usefixtures("project")
 
 @pytest.fixture
 def service(listening: int) -> Service:
-    Job.service = Service()
-    return Job.service
+    Job.cloud = Service()
+    return Job.cloud
 
 
 def when_deferred(action: Callable[[str], object]) -> Callable[[Event], None]:

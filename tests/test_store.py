@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from pydag_gcp.errors import StoreError
 from pydag_gcp.states import RunState, TaskState
@@ -146,7 +148,7 @@ def test_what_is_written_together_is_there_as_a_whole_or_not_at_all(store_url: s
         with pytest.raises(ZeroDivisionError), store.together():  # noqa: PT012 - what is inside is the point
             store.start_try("run1", "task", 1, job_id=None, at=NOW)
             store.end_run("run1", RunState.SUCCESS, at=NOW)
-            store.database.afterwards(lambda: done.append("never"))
+            store.afterwards(lambda: done.append("never"))
             raise ZeroDivisionError
         assert store.tries("run1") == []
         run = store.run("run1")
@@ -155,8 +157,9 @@ def test_what_is_written_together_is_there_as_a_whole_or_not_at_all(store_url: s
         with store.together():
             with store.together():
                 store.end_run("run1", RunState.SUCCESS, at=NOW)
-                store.database.afterwards(lambda: done.append("then"))
+                store.afterwards(lambda: done.append("then"))
             assert done == []
+        store.settled()
         assert done == ["then"]
 
 
@@ -164,8 +167,9 @@ def test_a_try_number_is_never_used_twice(store_url: str) -> None:
     with Store(store_url) as store:
         start(store)
         store.start_try("run1", "task", 1, job_id=None, at=NOW)
+        store.start_try("run1", "task", 1, job_id=None, at=NOW)
         with pytest.raises(StoreError, match=r"UNIQUE constraint|duplicate key") as raised:
-            store.start_try("run1", "task", 1, job_id=None, at=NOW)
+            store.settled()
         assert "\n" not in str(raised.value)
 
 
@@ -189,7 +193,7 @@ def test_a_row_survives_a_kill_right_after_the_call(store_url: str) -> None:
         "import os, signal, sys; sys.path.insert(0, 'tests')\n"
         "from test_store import *\n"
         f"store = Store({store_url!r}); start(store)\n"
-        "store.start_try('run1', 'task', 1, job_id='pydag-1', at=NOW)\n"
+        "store.start_try('run1', 'task', 1, job_id='pydag-1', at=NOW); store.settled()\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     environ = {**os.environ, "PYTHONPATH": "."}
@@ -198,6 +202,74 @@ def test_a_row_survives_a_kill_right_after_the_call(store_url: str) -> None:
     # Then the row is there
     with Store(store_url) as store:
         assert [row["job_id"] for row in store.tries("run1")] == ["pydag-1"]
+
+
+def test_two_stores_on_one_database_both_write(store_url: str) -> None:
+    def drive(run_id: str) -> None:
+        with Store(store_url) as store:
+            start(store, run_id)
+            for number in range(150):
+                with store.together():
+                    store.start_try(run_id, str(number), 1, job_id=None, at=NOW)
+                    store.end_task(run_id, str(number), TaskState.SUCCESS, at=NOW)
+                if number % 10 == 0:
+                    store.settled()
+
+    with Store(store_url) as store, ThreadPoolExecutor(3) as threads:
+        list(threads.map(drive, ["run1", "run2", "run3"]))
+        for run_id in ("run1", "run2", "run3"):
+            assert len(store.tasks(run_id)) == len(store.tries(run_id)) == 150
+
+
+def test_what_is_changed_after_it_was_written_is_written_as_it_was(store_url: str) -> None:
+    result, reads, handle = {"rows": 7}, {"table p.d.t": "1"}, {"job_id": "j"}
+    with Store(store_url) as store:
+        start(store)
+        store.start_try("run1", "a", 1, job_id=None, at=NOW, reads=reads)
+        store.submitted("run1", "a", 1, handle=handle, at=NOW)
+        store.end_task("run1", "a", TaskState.SUCCESS, result=result, at=NOW)
+        for known in (result, reads, handle):
+            known.clear()
+        assert [row["result"] for row in store.tasks("run1")] == ['{"rows": 7}']
+        assert [(row["handle"], row["reads"]) for row in store.tries("run1")] == [
+            ('{"job_id": "j"}', '{"table p.d.t": "1"}')
+        ]
+
+
+# durations -----------------------------------------------------------------------------------------------------------
+
+
+def took(store: Store, run_id: str, state: TaskState = TaskState.SUCCESS, **seconds: float) -> None:
+    """A try of each task that took so long."""
+    for task_id, some in seconds.items():
+        store.start_try(run_id, task_id, 1, job_id=None, at=NOW)
+        store.end_try(run_id, task_id, 1, state, error=None, at=NOW + timedelta(seconds=some))
+
+
+def test_a_task_takes_as_long_as_the_median_of_its_last_successes(store_url: str) -> None:
+    with Store(store_url) as store:
+        # Given runs from the oldest to the newest, of which some have no successes, or are of something else
+        for number, a in enumerate([1000, 1, 5, 2, 3]):
+            start(store, f"run{number}", at=NOW + timedelta(seconds=number))
+            took(store, f"run{number}", a=a)
+        took(store, "run4", b=0.25, back_in_time=-1)
+        start(store, "failed", at=NOW + timedelta(seconds=8))
+        took(store, "failed", TaskState.FAILED, a=7, never=7)
+        store.start_try("failed", "open", 1, job_id=None, at=NOW)
+        start(store, "cached", at=NOW + timedelta(seconds=9))
+        store.end_task("cached", "a", TaskState.CACHED, at=NOW)
+        for run_id, dag_id, target in (("other", "another", "local"), ("project", "dag", "my-project")):
+            store.start_run(
+                run_id=run_id, dag_id=dag_id, target=target, logical_date=NOW, definition={}, pid=1, host="h", at=LATER
+            )
+            took(store, run_id, a=500)
+        # Then the newest with successes count: 1, 5, 2 and 3
+        assert store.durations("dag", "local", most_runs=4) == {"a": 2.5, "b": 0.25, "back_in_time": 0.0}
+        assert store.durations("dag", "local", most_runs=3)["a"] == 3  # of 5, 2 and 3
+        assert store.durations("dag", "local", enough=3)["a"] == 3  # the newest run has so many
+        assert store.durations("dag", "local", enough=4)["a"] == 2.5  # of 3 and 2
+        assert store.durations("dag", "local", most_tries=4)["a"] == 2.5  # of 3 and 2, beside b and back_in_time
+        assert store.durations("dag", "elsewhere") == {}
 
 
 # SQLite --------------------------------------------------------------------------------------------------------------
@@ -221,3 +293,44 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None
     (tmp_path / "nested").write_text("a file where the folder should be")
     with pytest.raises(StoreError, match=r"metadata database .*pydag.db: File exists; set PYDAG_HOME elsewhere"):
         Store(url(tmp_path))
+
+
+def test_a_full_disk_ends_all_writing_and_is_told(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+    with Store(url(tmp_path)) as store:
+        start(store)
+        store.on_failure(lambda error: told.append((str(error), threading.current_thread().name)))
+        # Given tasks that are durable, and a disk that has no room for more
+        for number in range(100):
+            store.end_task("run1", f"before{number}", TaskState.SUCCESS, at=NOW)
+        store.settled()
+        store.database._engine.dispose()
+        sa.event.listen(store.database._engine, "connect", lambda raw, _: raw.execute("PRAGMA max_page_count=1"))
+        # When more is written
+        for number in range(100):
+            store.end_task("run1", f"after{number}", TaskState.SUCCESS, result="x" * 1000, at=NOW)
+        for _ in range(2):
+            with pytest.raises(StoreError, match=r"pydag.db: database or disk is full; make room on the disk"):
+                store.settled()
+        # Then nothing is any more, even if it is small
+        with pytest.raises(StoreError, match="full"):
+            store.end_run("run1", RunState.SUCCESS, at=NOW)
+    assert [(text.split("; ")[1], thread) for text, thread in told] == [("make room on the disk", "pydag-journal")]
+    with Store(url(tmp_path)) as store:
+        assert {row["task_id"] for row in store.tasks("run1")} == {f"before{number}" for number in range(100)}
+
+
+def test_a_failure_that_nobody_was_told_is_raised_when_the_store_is_closed(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="FOREIGN KEY"), Store(url(tmp_path)) as store:
+        store.end_task("no such run", "a", TaskState.SUCCESS, at=NOW)
+    # But it does not stand before what was raised first
+    with pytest.raises(ZeroDivisionError), Store(url(tmp_path)) as store:  # noqa: PT012 - what is inside is the point
+        store.end_task("no such run", "a", TaskState.SUCCESS, at=NOW)
+        raise ZeroDivisionError
+
+
+def test_a_store_that_is_only_read_has_no_thread(tmp_path: Path) -> None:
+    before = threading.active_count()
+    with Store(url(tmp_path)) as store:
+        assert store.runs() == []
+        assert threading.active_count() == before
