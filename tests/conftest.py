@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import AnyStr
 
@@ -17,9 +16,18 @@ import pytest
 from pydag_gcp import redaction, settings
 from pydag_gcp.gcp import Clients
 from pydag_gcp.operator import Context
+from tests.contexts import first_try
 from tests.servers import postgresql_server, postgresql_url, redis_server, redis_url  # noqa: F401 - fixtures
 
 _OURS = ("PYDAG_", "GOOGLE_CLOUD_PROJECT", "GOOGLE_APPLICATION_CREDENTIALS", "MAKE", "MFLAGS")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_processors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests that run at the same time, here or in another checkout, do not share a pool of processors."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.getbasetemp()))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -66,17 +74,4 @@ def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 @pytest.fixture
 def ctx(project: Path) -> Context:
     """The context of a task's first try, on the local target, which nobody has spoken to."""
-    moment = datetime(2026, 1, 2, tzinfo=UTC)
-    return Context(
-        dag_id="A_dag",
-        run_id="run1",
-        task_id="a_task",
-        try_number=1,
-        logical_date=moment,
-        data_interval_start=moment,
-        data_interval_end=moment,
-        params={},
-        folder=project,
-        project_folder=project,
-        clients=Clients(settings.load(project, environ={}).target(environ={})),
-    )
+    return first_try(project, Clients(settings.load(project, environ={}).target(environ={})))

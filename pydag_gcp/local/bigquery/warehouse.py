@@ -17,6 +17,7 @@ from pathlib import Path
 
 import duckdb
 
+from pydag_gcp import cpus
 from pydag_gcp.local.bigquery.locks import NameLocks
 
 #: Where Linux says how much memory this process may have, narrowest first.
@@ -71,7 +72,7 @@ class Warehouse:
         self._root = duckdb.connect(
             str(home / "bigquery.duckdb"),
             config={
-                "threads": str(threads or len(os.sched_getaffinity(0))),
+                "threads": str(threads or cpus.usable()),
                 "memory_limit": f"{(memory or _memory() // 2) >> 20}MiB",
                 "temp_directory": str(self.spool / "duckdb"),
                 "autoinstall_known_extensions": "false",

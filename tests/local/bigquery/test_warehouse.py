@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -40,6 +41,11 @@ def test_a_database_that_duckdb_gave_up_is_known_to_be_broken(warehouse: Warehou
     with pytest.raises(duckdb.FatalException), warehouse.writing():
         raise duckdb.FatalException("database has been invalidated")
     assert warehouse.broken
+
+
+def test_it_opens_where_nobody_knows_of_affinity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on macOS
+    Warehouse(tmp_path).close()
 
 
 def test_what_a_block_wrote_outlives_the_database(tmp_path: Path) -> None:
