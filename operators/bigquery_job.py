@@ -6,7 +6,9 @@ https://cloud.google.com/bigquery/docs/reference/rest/v2/Job
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from datetime import datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -17,7 +19,7 @@ from pydag_gcp.identity import request_label
 from pydag_gcp.operator import Context, Done, Failed, Json, RemoteOperator, Running, Status
 from pydag_gcp.operators.labels import Labels
 from pydag_gcp.operators.submission import REQUEST_LABEL, merged, one_line, refusals, submit_once
-from pydag_gcp.retry import is_transient_reason
+from pydag_gcp.retry import is_rate_reason, is_transient_reason
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import CopyJob, ExtractJob, LoadJob, QueryJob
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 
 #: Settings of a job of any kind; ``dryRun`` is left out, because a dry run does nothing.
 _SETTINGS = frozenset({"jobTimeoutMs", "labels", "maxSlots", "reservation"})
+#: The states of a job that is not over, in their order: one that moves on between two lists is in the second.
+_ACTIVE = ("pending", "running")
+#: Jobs on a page of a list, and pages that are read: what others have going on under the same account is listed, too.
+_PAGE, _MOST_PAGES = 1000, 20
+#: For how much longer than jobs go on they are listed: our clock and the service's need not agree.
+_CLOCKS_DIFFER = timedelta(hours=1)
 #: Errors of single rows and files that a message repeats, at most.
 _MOST_ERRORS = 3
 
@@ -39,6 +47,7 @@ _HINTS = {
 class BigQueryJob(RemoteOperator):
     """One BigQuery job."""
 
+    service: ClassVar[str] = "bigquery"
     #: The key of the job's own part in its configuration.
     kind: ClassVar[str]
     #: What ``config`` may not say, because what the task reads and writes is taken from these fields of ours.
@@ -107,13 +116,44 @@ class BigQueryJob(RemoteOperator):
         with refusals(f"BigQuery job {handle['job_id']!r} cannot be looked at"):
             job = _get(ctx, handle)
         if job.state != "DONE":
-            return Running(detail=f"BigQuery job {job.state}")
+            return Running(detail=_progress(job))
         if job.error_result is None:
             return Done()
+        reason = job.error_result.get("reason")
         return Failed(
             reason=self._failure(job, handle["job_id"]),
-            transient=is_transient_reason(job.error_result.get("reason")),
+            transient=is_transient_reason(reason),
+            throttled=is_rate_reason(reason),
         )
+
+    def listing(self, handle: Mapping[str, Json]) -> Hashable:
+        """See :meth:`~pydag_gcp.operator.RemoteOperator.listing`."""
+        return "BigQuery jobs", handle["project"], handle["location"]
+
+    def listed(
+        self, ctx: Context, handle: Mapping[str, Json], job_ids: frozenset[str], since: datetime
+    ) -> Mapping[str, Running]:
+        """See :meth:`~pydag_gcp.operator.RemoteOperator.listed`.
+
+        https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs/list: the jobs of this account, in all locations,
+        newest first. Nothing is promised of how soon a job is in it, or in its new state.
+        """
+        found: dict[str, Running] = {}
+        with refusals(f"BigQuery jobs of project {handle['project']!r} cannot be listed"):
+            for state in _ACTIVE:
+                jobs = ctx.clients.bigquery().list_jobs(
+                    project=handle["project"],
+                    state_filter=state,
+                    min_creation_time=since - _CLOCKS_DIFFER,
+                    page_size=_PAGE,
+                    **ONCE,
+                )
+                for page in islice(jobs.pages, _MOST_PAGES):
+                    active = (job for job in page if job.job_id in job_ids and _goes_on(job, handle))
+                    found |= {job.job_id: Running(detail=_progress(job)) for job in active}
+                    if len(found) == len(job_ids):
+                        return found
+        return found
 
     def cancel(self, ctx: Context, handle: Mapping[str, Json]) -> None:
         """See :meth:`~pydag_gcp.operator.RemoteOperator.cancel`."""
@@ -163,6 +203,14 @@ class BigQueryJob(RemoteOperator):
         refused_to_write = getattr(job, "write_disposition", None) == "WRITE_EMPTY" and reason == "duplicate"
         hint = self._hint_if_there if refused_to_write else _HINTS.get(reason)
         return f"{text}; {hint}" if hint else text
+
+
+def _goes_on(job: _Job, handle: Mapping[str, Json]) -> bool:
+    return job.state != "DONE" and str(job.location).lower() == str(handle["location"]).lower()
+
+
+def _progress(job: _Job) -> str:
+    return f"BigQuery job {job.state}"
 
 
 def listed(value: Any) -> Any:

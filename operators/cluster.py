@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 from pydantic import Field, field_validator
 
@@ -44,6 +44,8 @@ class DataprocCreateCluster(RemoteOperator):
     A running cluster is shared only if it was created from the same specification. Every cluster deletes itself when it
     has been idle or has lived for too long.
     """
+
+    service: ClassVar[str] = "dataproc"
 
     cluster: Cluster = Field(description="Name and region")
     workers: int = Field(default=2, ge=0, description="Workers: 0 for a single node, else at least 2")

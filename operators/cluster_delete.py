@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -20,6 +21,8 @@ class DataprocDeleteCluster(RemoteOperator):
     Without a ``cluster_uuid`` only a cluster that this DAG created is deleted, told by its ``pydag-dag`` label; and as
     the teardown of the task that created it, only that very cluster.
     """
+
+    service: ClassVar[str] = "dataproc"
 
     cluster: Cluster = Field(description="Name and region")
     cluster_uuid: Param[str | None] = Field(

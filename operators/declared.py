@@ -25,4 +25,5 @@ Declared = Annotated[Table | GCSObject, BeforeValidator(_resource, json_schema_i
 
 def qualified(resources: Iterable[Resource], ctx: Context, dataset: str | None = None) -> frozenset[Resource]:
     """Fill the run's project into every table."""
-    return normalised(frozenset(resources), ctx.target.project, dataset)
+    found = frozenset(resources)
+    return normalised(found, ctx.target.project, dataset) if found else found

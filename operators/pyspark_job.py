@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, PrivateAttr, field_validator
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from google.cloud.dataproc_v1 import Job as JobMessage
 
 _STAGED = ("py_files", "jars", "files")
+_ENDED = frozenset({"DONE", "ERROR", "CANCELLED"})
+#: Jobs on a page of a list, and pages that are read: whatever goes on in the region is listed.
+_PAGE, _MOST_PAGES = 1000, 20
 
 # What Dataproc says when not the job but its own agent on the cluster failed:
 # https://cloud.google.com/dataproc/docs/support/troubleshoot-job-errors
@@ -43,6 +48,8 @@ class DataprocPySparkJob(RemoteOperator):
     when the task is rendered: a request that is sent again is the same. The driver's output goes to the task's log. A
     job may stop half-way, so it is tried again only with ``idempotent=True``.
     """
+
+    service: ClassVar[str] = "dataproc"
 
     cluster: Cluster = Field(description="The cluster it runs on")
     main: str = Field(min_length=1, description="The job's .py file: next to the pipeline file, or at gs://")
@@ -167,7 +174,7 @@ class DataprocPySparkJob(RemoteOperator):
         with refusals(f"Dataproc job {handle['job_id']!r} cannot be looked at"):
             job = self._get(ctx, handle["job_id"])
         state = job.status.state.name
-        if state not in {"DONE", "ERROR", "CANCELLED"}:
+        if state not in _ENDED:
             return Running(detail=_progress(job))
         tail = copy_to_log(ctx, job.driver_output_resource_uri)
         if state == "DONE":
@@ -177,6 +184,32 @@ class DataprocPySparkJob(RemoteOperator):
         why = details if agent_failed else tail or details or "it printed nothing"
         verb = "was cancelled" if state == "CANCELLED" else "failed"
         return Failed(reason=f"Dataproc job {handle['job_id']!r} {verb}: {why}", transient=agent_failed)
+
+    def listing(self, handle: Mapping[str, Json]) -> Hashable:
+        """See :meth:`~pydag_gcp.operator.RemoteOperator.listing`."""
+        return "Dataproc jobs", handle["project"], handle["region"]
+
+    def listed(
+        self, ctx: Context, handle: Mapping[str, Json], job_ids: frozenset[str], since: datetime
+    ) -> Mapping[str, Running]:
+        """See :meth:`~pydag_gcp.operator.RemoteOperator.listed`.
+
+        https://cloud.google.com/dataproc/docs/reference/rpc/google.cloud.dataproc.v1#listjobsrequest
+        """
+        from google.cloud.dataproc_v1 import ListJobsRequest
+
+        project, region = handle["project"], handle["region"]
+        request = ListJobsRequest(
+            project_id=project,
+            region=region,
+            job_state_matcher=ListJobsRequest.JobStateMatcher.ACTIVE,
+            page_size=_PAGE,
+        )
+        with refusals(f"Dataproc jobs in region {region!r} cannot be listed"):
+            found = ctx.clients.jobs(region).list_jobs(request=request, **ONCE)
+            active = [job for page in islice(found.pages, _MOST_PAGES) for job in page.jobs]
+        ours = (job for job in active if job.reference.job_id in job_ids and job.status.state.name not in _ENDED)
+        return {job.reference.job_id: Running(detail=_progress(job)) for job in ours}
 
     def result(self, ctx: Context, handle: Mapping[str, Json]) -> Json:
         """See :meth:`~pydag_gcp.operator.RemoteOperator.result`."""

@@ -112,6 +112,8 @@ class BigQueryQuery(BigQueryJob):
     _template: Template | None = PrivateAttr(default=None)
     #: The try that read a file in a bucket, and its text.
     _downloaded: tuple[tuple[str, int], Template] | None = PrivateAttr(default=None)
+    #: The newest text with the parameters in it, and what these were.
+    _filled: tuple[Any, Any, Query] | None = PrivateAttr(default=None)
     #: The newest analysis, and what was analysed.
     _analysed: tuple[Any, Analysis] | None = PrivateAttr(default=None)
 
@@ -322,7 +324,11 @@ class BigQueryQuery(BigQueryJob):
         if template is None:
             template = self._load(ctx)
             self._downloaded = (ctx.run_id, ctx.try_number), template
-        return self.filled(ctx, template)
+        given, known = (template, ctx.variables), self._filled
+        # Copies with resolved parameters share what this one has learnt, but have parameters of their own.
+        if known is None or known[0] is not self.params or known[1] != given:
+            known = self._filled = self.params, given, self.filled(ctx, template)
+        return known[2]
 
     def filled(self, ctx: Context, template: Template) -> Query:
         """Put the parameters into the SQL's text.
@@ -365,16 +371,14 @@ class BigQueryQuery(BigQueryJob):
             return None
 
     def _title(self, job_id: str) -> str:
-        title = super()._title(job_id)
-        return f"{title} ({self.sql})" if self._is_file else title
+        return super()._title(job_id) + (f" ({self.sql})" if self._is_file else "")
 
     def _insert(self, ctx: Context, configuration: dict[str, Json], job_id: str) -> QueryJob:
         from google.cloud.bigquery import QueryJobConfig
 
-        job_config = cast("QueryJobConfig", QueryJobConfig.from_api_repr(configuration))
         return ctx.clients.bigquery().query(
             configuration["query"]["query"],
-            job_config=job_config,
+            job_config=cast("QueryJobConfig", QueryJobConfig.from_api_repr(configuration)),
             job_id=job_id,
             project=ctx.target.project,
             location=ctx.target.location,

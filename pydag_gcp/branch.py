@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import graphlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from pydag_gcp.edges import downstream_of
+from pydag_gcp.edges import downstream_of, topological
 from pydag_gcp.errors import TaskError, did_you_mean_one_of
 
 _EXPECTED = "return the id of a task directly downstream, a list of such ids, or None"
@@ -44,8 +43,7 @@ class Branches:
     """
 
     def __init__(self, upstream: Mapping[str, Iterable[str]], teardowns: Collection[str]) -> None:
-        self._upstream = upstream
-        self._downstream = downstream_of({t: () if t in teardowns else above for t, above in upstream.items()})
+        self._upstream, self._teardowns = upstream, teardowns
 
     def choices(self, task_id: str) -> tuple[str, ...]:
         """What a branch may pick: the tasks directly downstream."""
@@ -59,23 +57,49 @@ class Branches:
         rest = [name for name in self._downstream[task_id] if name not in chosen]
         if not rest or not chosen:
             return rest
-        deepest = max(self._depth[name] for name in rest)
+        followed = self._follow(chosen, max(self._depth[name] for name in rest))
+        return [name for name in rest if name not in followed]
+
+    def picks(self, task_id: str) -> dict[str, Collection[str]]:
+        """Each task that a branch may pick, and those that it skips if it picks this one alone."""
+        choices = dict.fromkeys(self.choices(task_id))
+        deepest = max((self._depth[name] for name in choices), default=0)
+        return {name: _AllBut(choices, choices.keys() & self._follow([name], deepest)) for name in choices}
+
+    def _follow(self, chosen: Collection[str], deepest: int) -> set[str]:
+        """Some tasks, and what is downstream of them down to a depth."""
         seen, waiting = set(chosen), list(chosen)
         while waiting:
             below = self._downstream[waiting.pop()]
             fresh = [name for name in below if name not in seen and self._depth[name] <= deepest]
             seen.update(fresh)
             waiting += fresh
-        return [name for name in rest if name not in seen]
+        return seen
 
-    def picks(self, task_id: str) -> dict[str, frozenset[str]]:
-        """Each task that a branch may pick, and those that it skips if it picks this one alone."""
-        return {name: frozenset(self.not_picked(task_id, [name])) for name in self.choices(task_id)}
+    @cached_property
+    def _downstream(self) -> Mapping[str, Sequence[str]]:
+        return downstream_of({t: () if t in self._teardowns else above for t, above in self._upstream.items()})
 
     @cached_property
     def _depth(self) -> Mapping[str, int]:
         """Edges on the longest way to each task: it grows along every edge, so no search has to look below a depth."""
         depth: dict[str, int] = {}
-        for task_id in graphlib.TopologicalSorter(self._upstream).static_order():
+        for task_id in topological(self._upstream):
             depth[task_id] = 1 + max((depth[other] for other in self._upstream[task_id]), default=0)
         return depth
+
+
+class _AllBut(Collection[str]):
+    """Most of many names: of a branch with 1,000 arms there is one for each, so it holds only what is missing."""
+
+    def __init__(self, names: Collection[str], missing: Collection[str]) -> None:
+        self._names, self._missing = names, missing
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names and name not in self._missing
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._names if name not in self._missing)
+
+    def __len__(self) -> int:
+        return len(self._names) - len(self._missing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import graphlib
+import math
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 from pydantic import TypeAdapter, ValidationError
 
 from pydag_gcp import excepthook
+from pydag_gcp.edges import in_order
 from pydag_gcp.errors import DefinitionError, did_you_mean_one_of
 from pydag_gcp.identity import ID, ID_IN_WORDS
-from pydag_gcp.operator import Operator, Owner, current_dag
+from pydag_gcp.operator import SERVICES, Operator, Owner, RemoteOperator, current_dag
 from pydag_gcp.output import Output
 from pydag_gcp.retry import NO_RETRY, Retry
 from pydag_gcp.source import Source, calling_line
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 #: Whether a pipeline file is being executed only for the DAG that it defines.
 loading: ContextVar[bool] = ContextVar("loading", default=False)
+
+#: Tasks of a cycle that an error names, at most.
+_MOST_NAMED = 20
 
 
 class DAG:
@@ -39,12 +44,14 @@ class DAG:
             the type of the default.
         description: What it is for.
         max_processors: Most processors that a run of this DAG may hold.
+        weight: Its share of processors that several runs want, in proportion to the weights of the others.
+        limits: Service -> most jobs of that service that a run has in flight: ``{"bigquery": 20}``.
         on_sigterm: ``detach`` leaves remote jobs running when the process is told to stop, ``cancel`` cancels them.
         infer: Add the edges that follow from what tasks read and write: the run then equals running the tasks one after
             another in the order written.
 
     Raises:
-        DefinitionError: The id or the schedule is malformed.
+        DefinitionError: The id or the schedule is malformed, or a number is out of bounds.
     """
 
     def __init__(
@@ -56,6 +63,8 @@ class DAG:
         params: Mapping[str, Any] | None = None,
         description: str = "",
         max_processors: int | None = None,
+        weight: float = 1.0,
+        limits: Mapping[str, int] | None = None,
         on_sigterm: Literal["detach", "cancel"] = "detach",
         infer: bool = False,
     ) -> None:
@@ -67,18 +76,25 @@ class DAG:
         self.params: dict[str, Any] = dict(params or {})
         self.description = description
         self.max_processors = max_processors
+        self.weight = weight
+        #: Service -> most of its jobs that a run has in flight.
+        self.limits: Mapping[str, int] = limits or {}
         self.on_sigterm = on_sigterm
         self.infer = infer
         #: The only project it can run in, where its definition names one; the local cloud pretends to be it.
         self.project: str | None = None
         self.tasks: dict[str, Operator] = {}
-        self._upstream: dict[str, dict[str, None]] = {}
+        #: Lists only where edges were added since :attr:`upstream` was last asked for.
+        self._upstream: dict[str, tuple[str, ...] | list[str]] = {}
         self._taken: dict[str, int] = {}
         self._tokens: list[Token[Owner | None]] = []
         if not isinstance(dag_id, str) or not re.fullmatch(ID, dag_id):
             raise self.error(f"dag_id must be {ID_IN_WORDS}, got {dag_id!r}")
-        if max_processors is not None and max_processors < 1:
-            raise self.error(f"max_processors must be at least 1, got {max_processors}")
+        if max_processors is not None and not _is_count(max_processors):
+            raise self.error(f"max_processors must be a whole number of at least 1, got {max_processors!r}")
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < math.inf:
+            raise self.error(f"weight must be a number above 0, got {weight!r}")
+        self._check_limits(limits or {})
         if schedule is not None:
             self._check_schedule(schedule)
 
@@ -97,7 +113,10 @@ class DAG:
     @property
     def upstream(self) -> dict[str, tuple[str, ...]]:
         """Task id -> ids of its upstreams, both in the order of definition."""
-        return {task_id: tuple(above) for task_id, above in self._upstream.items()}
+        for task_id, above in self._upstream.items():
+            if isinstance(above, list):
+                self._upstream[task_id] = tuple(dict.fromkeys(above))
+        return {**self._upstream}  # type: ignore[dict-item]  # tuples, all of them now
 
     def error(self, what: str, *, hint: str | None = None) -> DefinitionError:
         """Make an error that names the line of this DAG."""
@@ -114,10 +133,10 @@ class DAG:
             where = task.source.place(task=task.task_id)
             raise DefinitionError(f"another task has this id, defined at line {other.source.line}", where=where)
         for value in task.runtime_values:
-            if isinstance(value, Output) and value.task is not None:
-                self._own(value.task)
-        waits_for = (value.upstream for value in task.runtime_values if value.upstream is not None)
-        self._upstream[task.task_id] = dict.fromkeys((*waits_for, *task.teardown_of))
+            if isinstance(value, Output) and value.task not in (None, self.tasks.get(value.task_id)):
+                raise self._foreign(value.task)
+        above = [value.upstream for value in task.runtime_values if value.upstream is not None]
+        self._upstream[task.task_id] = [*above, *task.teardown_of] if above or task.teardown_of else ()
         self.tasks[task.task_id] = task
         object.__setattr__(task, "_dag", self)
 
@@ -128,8 +147,12 @@ class DAG:
             DefinitionError: One of them is in another DAG or in none.
         """
         for task in (upstream, downstream):
-            self._own(task)
-        self._upstream[downstream.task_id][upstream.task_id] = None
+            if self.tasks.get(getattr(task, "task_id", "")) is not task:
+                raise self._foreign(task)
+        above = self._upstream[downstream.task_id]
+        if isinstance(above, tuple):
+            above = self._upstream[downstream.task_id] = [*above]
+        above.append(upstream.task_id)
 
     def free_id(self, name: str) -> str:
         """Return ``name``, or ``name__1``, ``name__2``, ...: the first that no task has.
@@ -150,37 +173,62 @@ class DAG:
         """Check the shape of the graph.
 
         Raises:
-            DefinitionError: It has no tasks or a cycle, which is printed.
+            DefinitionError: It has no tasks, a limit of a service that there is not, or a cycle, which is printed.
         """
         if not self.tasks:
             raise self.error("has no tasks")
-        for task_id, above in self._upstream.items():
-            for other in above:
-                self._check_upstream(self.tasks[task_id], other)
-        sorter = graphlib.TopologicalSorter(self._upstream)
+        self._check_services()
+        upstream = self.upstream
+        for task in self.tasks.values():
+            if task.teardown_of:
+                self._check_upstreams(task, task.teardown_of)
+        if in_order(upstream):
+            return
+        for task_id, above in upstream.items():
+            self._check_upstreams(self.tasks[task_id], above)
+        sorter = graphlib.TopologicalSorter(upstream)
         try:
             sorter.prepare()
         except graphlib.CycleError as error:
             cycle: list[str] = error.args[1]
+            if len(cycle) > _MOST_NAMED:
+                cycle[_MOST_NAMED // 2 : -_MOST_NAMED // 2] = [f"... ({len(cycle) - _MOST_NAMED} more)"]
             raise self.error(f"has a cycle: {' -> '.join(cycle)}", hint="remove one of these edges") from None
 
-    def _own(self, task: object) -> None:
+    def _foreign(self, task: object) -> DefinitionError:
+        """Say why something can have no edge here."""
         if not isinstance(task, Operator):
             name = getattr(task, "__name__", repr(task))
             hint = f"call it: {name}()" if callable(task) else "join tasks: a >> b, a >> [b, c]"
-            raise DefinitionError(f"{name} is no task", where=calling_line().place(), hint=hint)
-        if self.tasks.get(task.task_id) is not task:
-            where = task.source.place(task=task.task_id)
-            raise DefinitionError(f"is not in DAG {self.dag_id!r}, so no edge can join it", where=where)
-
-    def _check_upstream(self, task: Operator, other: str) -> None:
+            return DefinitionError(f"{name} is no task", where=calling_line().place(), hint=hint)
         where = task.source.place(task=task.task_id)
-        if other not in self.tasks:
-            hint = did_you_mean_one_of(other, self.tasks)
-            raise DefinitionError(f"no task {other!r} in the DAG to wait for", where=where, hint=hint)
-        if other in task.teardown_of and self.tasks[other].teardown_of:
-            what = f"cannot clean up after {other!r}, which is a teardown itself"
-            raise DefinitionError(what, where=where, hint=f"write it downstream of {other!r}, without teardown_of")
+        return DefinitionError(f"is not in DAG {self.dag_id!r}, so no edge can join it", where=where)
+
+    def _check_limits(self, limits: object) -> None:
+        if not isinstance(limits, Mapping):
+            raise self.error(f"limits must be numbers by service, got {limits!r}", hint='write {"bigquery": 20}')
+        for service, most in limits.items():
+            if not _is_count(most):
+                raise self.error(f"limits: {service!r} must be a whole number of at least 1, got {most!r}")
+
+    def _check_services(self) -> None:
+        """Only now is it known which services there are: operators of the author's own may bring some."""
+        if self.limits.keys() <= set(SERVICES):
+            return
+        known = {*SERVICES, *(task.service for task in self.tasks.values() if isinstance(task, RemoteOperator))}
+        for service in self.limits.keys() - known:
+            raise self.error(f"limits: no service {service!r}", hint=did_you_mean_one_of(service, sorted(known)))
+
+    def _check_upstreams(self, task: Operator, above: Iterable[str]) -> None:
+        for other in above:
+            if other not in self.tasks:
+                hint = did_you_mean_one_of(other, self.tasks)
+                where = task.source.place(task=task.task_id)
+                raise DefinitionError(f"no task {other!r} in the DAG to wait for", where=where, hint=hint)
+            if other in task.teardown_of and self.tasks[other].teardown_of:
+                what = f"cannot clean up after {other!r}, which is a teardown itself"
+                hint = f"write it downstream of {other!r}, without teardown_of"
+                raise DefinitionError(what, where=task.source.place(task=task.task_id), hint=hint)
 
     def resolve_params(self, given: Mapping[str, Any] | None) -> dict[str, Any]:
         """Put given values over the defaults, converted to the types of these.
@@ -203,12 +251,12 @@ class DAG:
 
         Without ``logical_date`` it is the last complete interval of the schedule; without a schedule, now.
         """
-        from cronsim import CronSim
-
         now = now or datetime.now(UTC)
         if self.schedule is None:
             start = _utc(logical_date or now)
             return start, start
+        from cronsim import CronSim
+
         if logical_date is not None:
             start = _utc(logical_date)
             return start, next(CronSim(self.schedule, start))
@@ -305,10 +353,10 @@ _SCALARS = {
 }
 
 
+def _is_count(value: object) -> bool:
+    """Whether it is a whole number of at least 1."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def topological(upstream: Mapping[str, Iterable[str]]) -> list[str]:
-    """Task ids with every upstream before its downstreams."""
-    return list(graphlib.TopologicalSorter(upstream).static_order())

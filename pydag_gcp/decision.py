@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pydag_gcp.operator import Operator
     from pydag_gcp.record import Record
 
 
@@ -30,3 +31,8 @@ class Decision:
     verdict: Verdict
     reason: str
     record: Record | None = None
+
+
+def may_be_cached(task: Operator) -> bool:
+    """Tell whether a task is one of those that are ever cached, if what it reads and writes is known."""
+    return type(task).cached_by_default or task.cache not in (None, False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,7 +20,7 @@ from pydag_gcp.errors import DefinitionError, did_you_mean_one_of
 from pydag_gcp.identity import ID, ID_IN_WORDS
 from pydag_gcp.literals import Literals, is_at_run_time
 from pydag_gcp.model import complaint, dotted, names
-from pydag_gcp.operator import Operator
+from pydag_gcp.operator import Operator, ServiceName
 from pydag_gcp.retry import Retry
 from pydag_gcp.source import Source, defined_at
 
@@ -44,6 +44,12 @@ class Pipeline(BaseModel):
     params: dict[str, Any] = Field(default={}, description="Parameters that --param may set, and their default values")
     description: str = Field(default="", description="What it is for")
     max_processors: int | None = Field(default=None, ge=1, description="Most processors that a run may hold")
+    weight: float = Field(
+        default=1.0, gt=0, allow_inf_nan=False, description="Its share of processors that several runs want"
+    )
+    limits: dict[ServiceName, Annotated[int, Field(ge=1)]] = Field(
+        default={}, description="Most jobs that a run has in flight, by service"
+    )
     on_sigterm: Literal["detach", "cancel"] = Field(
         default="detach", description="What happens to remote jobs when the process is told to stop"
     )
@@ -68,6 +74,8 @@ def define(document: Document) -> DAG:
             params=params,
             description=head.description,
             max_processors=head.max_processors,
+            weight=head.weight,
+            limits={str(service): most for service, most in head.limits.items()},
             on_sigterm=head.on_sigterm,
             infer=head.infer,
         )

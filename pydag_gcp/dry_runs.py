@@ -10,8 +10,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydag_gcp.access import Access, access_of
-from pydag_gcp.dag import topological
 from pydag_gcp.decision import Decision, Verdict
+from pydag_gcp.edges import topological
 from pydag_gcp.errors import PydagError, TargetUnreachable
 from pydag_gcp.operator import Operator
 from pydag_gcp.resources import Resource

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydag_gcp.errors import DefinitionError, TargetUnreachable
+from pydag_gcp.operator import Operator
 from pydag_gcp.planner import Plan, recheck
 from pydag_gcp.retry import asking_again, is_transient
 
@@ -15,7 +16,8 @@ def fetch(plan: Plan) -> tuple[str, ...]:
         TargetUnreachable: A service does not answer.
         LocalCloudError: The local cloud has died and does not start again.
     """
-    fetched = [task_id for task_id in plan.tasks if _fetch(plan, task_id)]
+    may_have = [task_id for task_id, task in plan.tasks.items() if type(task).fetch is not Operator.fetch]
+    fetched = [task_id for task_id in may_have if _fetch(plan, task_id)]
     return recheck(plan) if fetched else plan.warnings
 
 

@@ -11,22 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from pydag_gcp import fingerprint, reasons
 from pydag_gcp.canonical import Unhashable
+from pydag_gcp.decision import may_be_cached
 from pydag_gcp.errors import DefinitionError
 from pydag_gcp.fingerprint import Fingerprint
 from pydag_gcp.judgement import Facts
 from pydag_gcp.lineage import Lineage
-from pydag_gcp.operator import Context, Json, Operator
+from pydag_gcp.operator import Context, Json
 from pydag_gcp.output import Output
 from pydag_gcp.record import Record, Records
 from pydag_gcp.redaction import MASK, Redactor
 
 if TYPE_CHECKING:
     from pydag_gcp.planner import Plan
-
-
-def may_be_cached(task: Operator) -> bool:
-    """Tell whether a task is one of those that are ever cached, if what it reads and writes is known."""
-    return type(task).cached_by_default or task.cache not in (None, False)
 
 
 class Findings:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from pydag_gcp.context import Context
     from pydag_gcp.operator import Operator
 
-__all__ = ["Fingerprint", "Unhashable", "fields_of", "of"]
+__all__ = ["CIRCUMSTANCES", "Fingerprint", "Unhashable", "fields_of", "of", "short"]
 
 #: Fields that say when, how often and under which name a task runs, but not what it does.
-_CIRCUMSTANCES: Final = frozenset(
+CIRCUMSTANCES: Final = frozenset(
     ("cache", "idempotent", "labels", "priority", "retry", "slots", "task_id", "teardown_of", "timeout", "trigger_rule")
 )
 
@@ -101,9 +101,14 @@ def fields_of(task: Operator, ctx: Context, leave_out: Collection[str] = ()) -> 
 
     canonical = Canonical(other)
     kind = type(task)
-    fields = canonical.fields(task, task.model_fields_set.difference(_CIRCUMSTANCES, leave_out))
+    fields = canonical.fields(task, task.model_fields_set.difference(CIRCUMSTANCES, leave_out))
     written = {f"field {kind.model_fields[name].alias or name}": form for name, form in fields.items()}
     return {"operator": [kind.__qualname__, kind.revision], **written}
+
+
+def short(form: Json) -> str:
+    """Hash a form to so many digits as are enough to see a change."""
+    return digest(form)[:_SHORT]
 
 
 def _in_words(name: str, *, new: bool, gone: bool) -> str:

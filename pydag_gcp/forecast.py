@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pydag_gcp.dag import topological
 from pydag_gcp.decision import Decision, Verdict
+from pydag_gcp.edges import topological
 from pydag_gcp.errors import SettingsError
 from pydag_gcp.size import written_size
 

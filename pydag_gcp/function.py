@@ -6,12 +6,13 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, TypedDict, Unpack, overload
+from typing import Annotated, Any, ClassVar, Self, TypedDict, Unpack, overload
 
 from pydantic import Field, PlainSerializer, field_validator
 
 from pydag_gcp.branch import picked
 from pydag_gcp.errors import DefinitionError, did_you_mean_one_of
+from pydag_gcp.identity import is_id
 from pydag_gcp.operator import Context, Json, Operator, current_dag
 from pydag_gcp.operators.declared import Declared, qualified
 from pydag_gcp.resources import Cluster, Resource
@@ -57,22 +58,16 @@ class Function:
     """
 
     def __init__(self, function: Callable[..., Any], kind: type[FunctionTask], options: Options) -> None:
-        where = calling_line().place()
-        if not inspect.isfunction(function):
-            raise DefinitionError(f"@task is for functions, got {function!r}", where=where)
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-            raise DefinitionError(f"{function.__name__}() is async", where=where, hint="write a plain function")
-        if inspect.isgeneratorfunction(function):
-            hint = "return a list"
-            raise DefinitionError(f"{function.__name__}() is a generator", where=where, hint=hint)
-        known = Options.__annotations__
-        for name in options.keys() - known.keys():
-            hint = did_you_mean_one_of(name, known)
-            raise DefinitionError(f"@task has no option {name!r}", where=where, hint=hint)
+        _check_function(function)
+        _check_options(options)
         functools.update_wrapper(self, function)
         self.signature = Signature(function)
         self._kind = kind
         self._options = options
+        #: What its tasks refer to: the function itself, whatever options one of them was made with.
+        self._plain = self
+        #: The first task that was made without arguments, of which the next ones are twins.
+        self._first: list[FunctionTask] = []
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make a task of the current DAG; where there is none, call the function.
@@ -83,22 +78,49 @@ class Function:
         dag = current_dag.get()
         if dag is None:
             return self.signature.function(*args, **kwargs)
-        options: Options = {**self._options}
-        if "task_id" not in options:
-            options["task_id"] = dag.free_id(self.signature.name)
+        task_id = self._options["task_id"] if "task_id" in self._options else dag.free_id(self.signature.name)
+        if self._first and not args and not kwargs and isinstance(task_id, str) and is_id(task_id):
+            return self._first[0].twin(task_id)
         try:
             arguments = self.signature.bind(args, kwargs)
         except DefinitionError as error:
-            where = calling_line().place(task=options["task_id"])
+            where = calling_line().place(task=task_id)
             raise DefinitionError(error.what, where=where, hint=error.hint) from None
-        return self._kind(**options, function=self, arguments=arguments)
+        options: Options = {**self._options, "task_id": task_id}
+        made = self._kind(**options, function=self._plain, arguments=arguments)
+        if not arguments and not made.teardown_of and not self._first:
+            self._first.append(made.prototype())
+        return made
 
     def options(self, **options: Unpack[Options]) -> Function:
         """Return the same function with other options for its tasks: ``load.options(task_id="load_eu")(...)``."""
-        return Function(self.signature.function, self._kind, {**self._options, **options})
+        _check_options(options)
+        other = object.__new__(Function)
+        other.__dict__.update(self.__dict__, _options={**self._options, **options})
+        if options.keys() != {"task_id"}:
+            other._first = []
+        return other
 
     def __str__(self) -> str:
         return f"{self.signature.function.__module__}:{self.signature.function.__qualname__}"
+
+
+def _check_function(function: Callable[..., Any]) -> None:
+    if not inspect.isfunction(function):
+        raise DefinitionError(f"@task is for functions, got {function!r}", where=calling_line().place())
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        what, hint = f"{function.__name__}() is async", "write a plain function"
+        raise DefinitionError(what, where=calling_line().place(), hint=hint)
+    if inspect.isgeneratorfunction(function):
+        what = f"{function.__name__}() is a generator"
+        raise DefinitionError(what, where=calling_line().place(), hint="return a list")
+
+
+def _check_options(options: Options) -> None:
+    known = Options.__annotations__
+    for name in options.keys() - known.keys():
+        hint = did_you_mean_one_of(name, known)
+        raise DefinitionError(f"@task has no option {name!r}", where=calling_line().place(), hint=hint)
 
 
 class FunctionTask(Operator):
@@ -121,6 +143,39 @@ class FunctionTask(Operator):
     def _fitting(cls, arguments: dict[str, Any], info: Any) -> dict[str, Any]:
         function: Function | None = info.data.get("function")
         return arguments if function is None else function.signature.checked(arguments)
+
+    def prototype(self) -> Self:
+        """Return a copy, in no DAG, that :meth:`twin` makes small tasks of.
+
+        Its attributes are set one after another: of such an instance Python keeps the names with the class, and copies
+        share them, which more than halves the memory of a task.
+        """
+        copy = object.__new__(type(self))
+        for name, value in {**self.__dict__, "_dag": None}.items():
+            object.__setattr__(copy, name, value)
+        self._share_with(copy)
+        return copy
+
+    def twin(self, task_id: str) -> Self:
+        """Make the same task under another id, in the DAG of the ``with`` block; all the rest has been checked before.
+
+        A loop that makes 100,000 tasks of a function checks their fields once.
+        """
+        twin = object.__new__(type(self))
+        attributes = self.__dict__.copy()
+        attributes["task_id"], attributes["_source"] = task_id, calling_line()
+        object.__setattr__(twin, "__dict__", attributes)
+        self._share_with(twin)
+        dag = current_dag.get()
+        if dag is not None:
+            dag.add(twin)
+        return twin
+
+    def _share_with(self, other: Self) -> None:
+        """Have another one say of its fields what this one says: which of them were given."""
+        object.__setattr__(other, "__pydantic_fields_set__", self.__pydantic_fields_set__)
+        object.__setattr__(other, "__pydantic_extra__", None)
+        object.__setattr__(other, "__pydantic_private__", None)
 
     def reads(self, ctx: Context) -> frozenset[Resource] | None:
         """What the author declared."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from pydag_gcp import project_store
+from pydag_gcp import outline, project_store
 from pydag_gcp.errors import SettingsError, did_you_mean
 from pydag_gcp.lease import acquire, holder
 from pydag_gcp.past_run import PastRun, PastTask, PastTry
@@ -91,14 +91,14 @@ class History:
     def tasks(self, run: PastRun) -> dict[str, PastTask]:
         """Task id -> the task, in the order of definition."""
         row = self._store.run(run.run_id)
-        definition = json.loads(row["definition"]) if row else {}
+        definition = outline.read(json.loads(row["definition"]) if row else {})
         ended = {task["task_id"]: task for task in self._store.tasks(run.run_id)}
         tries = self.tries(run)
         return {
             task_id: _task(
                 task_id, fields, definition["upstream"].get(task_id, ()), tries[task_id], ended.get(task_id), run
             )
-            for task_id, fields in definition.get("tasks", {}).items()
+            for task_id, fields in definition["tasks"].items()
         }
 
     def tries(self, run: PastRun) -> defaultdict[str, tuple[PastTry, ...]]:

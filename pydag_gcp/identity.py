@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 #: What the id of a DAG or a task looks like, as a pattern and in words.
 ID: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,199}"
 ID_IN_WORDS: Final = "a letter, then letters, digits, - or _ (at most 200)"
+#: Matches where a text is such an id.
+is_id: Final = re.compile(ID).fullmatch
 
 
 def request_label(request: Mapping[str, Any]) -> str:

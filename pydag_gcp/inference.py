@@ -41,7 +41,7 @@ def infer(
         Task id -> its further upstreams, only for tasks that get some.
     """
     order = Ordering(tasks, upstream, rules=rules, teardowns=teardowns)
-    found = touches(tasks, order.position)
+    found = touches({task: access for task, access in tasks.items() if access.named}, order.position)
     wanted: set[Pair] = set()
     while True:
         edges = order.without_detours(wanted)
@@ -56,7 +56,7 @@ def infer(
 
 
 def _named(edges: Collection[Pair], order: Ordering) -> dict[str, tuple[str, ...]]:
-    named: dict[str, tuple[str, ...]] = {}
+    named: dict[str, list[str]] = {}
     for first, second in sorted(edges):
-        named[order.tasks[second]] = (*named.get(order.tasks[second], ()), order.tasks[first])
-    return named
+        named.setdefault(order.tasks[second], []).append(order.tasks[first])
+    return {task: tuple(above) for task, above in named.items()}

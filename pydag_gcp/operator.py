@@ -10,13 +10,12 @@ again like any other value.
 
 from __future__ import annotations
 
-import contextlib
+import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
-from datetime import timedelta
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cache
-from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -27,18 +26,20 @@ from pydantic import (
     field_validator,
 )
 
-from pydag_gcp.construction import refuse
+from pydag_gcp.construction import one_of_equal, param_names, taken
 from pydag_gcp.context import Context
+from pydag_gcp.copying import holds_template, rendered, substituted
 from pydag_gcp.duration import SPAN, Duration
-from pydag_gcp.errors import DefinitionError, TaskError
+from pydag_gcp.errors import DefinitionError
 from pydag_gcp.estimate import Estimate
 from pydag_gcp.identity import ID, ID_IN_WORDS
 from pydag_gcp.model import complaint, dotted, names
-from pydag_gcp.output import Output, with_outputs
-from pydag_gcp.resources import Resource, Table, as_rendered
+from pydag_gcp.output import Output
+from pydag_gcp.owner import Owner, current_dag
+from pydag_gcp.resources import Resource, Table
 from pydag_gcp.retry import Retry
-from pydag_gcp.runtime_value import RuntimeValue, find, is_open, let_through, replaced, written
-from pydag_gcp.source import Source, calling_line, defined_at
+from pydag_gcp.runtime_value import RuntimeValue, let_through, written
+from pydag_gcp.source import Source, calling_line
 from pydag_gcp.states import TriggerRule
 from pydag_gcp.status import Done, Failed, Running, Status
 from pydag_gcp.teardown import Setups
@@ -59,44 +60,11 @@ __all__ = [
 #: A value that JSON can hold.
 Json = Any
 
+#: The services of our own operators.
+ServiceName = Literal["bigquery", "dataproc"]
+SERVICES: tuple[str, ...] = get_args(ServiceName)
+
 _Downstream = TypeVar("_Downstream", bound="Operator | Sequence[Operator]")
-
-
-class Owner(Protocol):
-    """What an operator needs of the DAG it is defined in."""
-
-    def add(self, task: Operator) -> None:
-        """Take the task in."""
-
-    def connect(self, upstream: Operator, downstream: Operator) -> None:
-        """Add an edge."""
-
-    def free_id(self, name: str) -> str:
-        """Return ``name``, or ``name__1``, ``name__2``, ...: the first that no task has."""
-
-
-#: The DAG of the enclosing ``with`` block, which new tasks join.
-current_dag: ContextVar[Owner | None] = ContextVar("current_dag", default=None)
-
-
-@contextlib.contextmanager
-def _copying(task: Operator) -> Iterator[None]:
-    """Construct copies of a task that join no DAG and stand at the same line."""
-    dag = current_dag.set(None)
-    try:
-        with defined_at(task.source), as_rendered():
-            yield
-    finally:
-        current_dag.reset(dag)
-
-
-@cache
-def _param_names(kind: type[Operator]) -> frozenset[str]:
-    return frozenset(
-        info.alias or name
-        for name, info in kind.model_fields.items()
-        if any(map(is_open, (info.annotation, *info.metadata)))
-    )
 
 
 class Operator(BaseModel):
@@ -143,20 +111,15 @@ class Operator(BaseModel):
     )
 
     def __init__(self, /, **fields: Any) -> None:
-        source, params = calling_line(), self.param_fields()
-        task = fields["task_id"] if isinstance(fields.get("task_id"), str) else None
-        given = {name: with_outputs(value, Operator) if name in params else value for name, value in fields.items()}
-        values = {name: tuple(find(value)) for name, value in given.items()}
-        refuse(type(self), fields, values, where=source.place(task=task), base=Operator, dag=current_dag.get())
+        source, dag = calling_line(), current_dag.get()
         try:
+            given, values = taken(type(self), fields, base=Operator, dag=dag)
             super().__init__(**given)
-        except ValidationError as error:
-            bare = complaint(error, given=fields, known=names(type(self)))
-            where = source.place(task=task, field=dotted(bare.loc) or None)
-            raise DefinitionError(bare.what, where=where, hint=bare.hint, loc=bare.loc) from None
+        except (DefinitionError, ValidationError) as error:
+            raise _mistake(error, type(self), fields, source) from None
         object.__setattr__(self, "_source", source)
-        object.__setattr__(self, "_values", tuple(dict.fromkeys(value for found in values.values() for value in found)))
-        dag = current_dag.get()
+        object.__setattr__(self, "_values", values)
+        object.__setattr__(self, "__pydantic_fields_set__", one_of_equal(self.__pydantic_fields_set__))
         if dag is not None:
             dag.add(self)
 
@@ -176,8 +139,9 @@ class Operator(BaseModel):
         return id(self)
 
     def __rshift__(self, downstream: _Downstream) -> _Downstream:
-        for task in downstream if isinstance(downstream, Sequence) else [downstream]:
-            _dag_of(self).connect(self, task)
+        dag = _dag_of(self)
+        for task in downstream if isinstance(downstream, Sequence) else (downstream,):
+            dag.connect(self, task)
         return downstream
 
     def __rrshift__(self, upstream: Sequence[Operator]) -> Self:
@@ -205,21 +169,17 @@ class Operator(BaseModel):
     @classmethod
     def param_fields(cls) -> frozenset[str]:
         """The names, as authors write them, of the fields that take outputs and secrets."""
-        return _param_names(cls)
+        return param_names(cls)
 
     def rendered(self, ctx: Context) -> Self:
         """Return a copy, in no DAG, with every ``{{ }}`` in its fields replaced and all fields checked again.
 
+        A task without any is its own copy, unless its class keeps what it learns in private attributes.
+
         Raises:
             DefinitionError: A template is wrong, names an unknown variable, or its value does not fit the field.
         """
-        from pydag_gcp.sql import render_value
-
-        def render(name: str, value: Any) -> Any:
-            where = self.source.place(task=self.task_id, field=name)
-            return render_value(value, ctx.variables, where=where)
-
-        return self._copy(render)
+        return self if _is_constant(type(self)) and not holds_template(self) else rendered(self, ctx)
 
     def resolved(self, ctx: Context) -> Self:
         """Return a copy, in no DAG, with every runtime value replaced and all fields checked again.
@@ -239,23 +199,7 @@ class Operator(BaseModel):
         Raises:
             TaskError: A value does not fit the field.
         """
-        try:
-            copy = self._copy(lambda _, value: replaced(value, lambda part: known.get(part, part)))
-        except DefinitionError as error:
-            nothing = ", ".join(repr(value.upstream) for value in known if value.upstream and known[value] is None)
-            hint = f"nothing came of {nothing}" if nothing and not error.hint else error.hint
-            raise TaskError(error.what, where=error.where, hint=hint) from None
-        object.__setattr__(copy, "__pydantic_private__", self.__pydantic_private__)
-        return copy
-
-    def _copy(self, change: Callable[[str, Any], Any]) -> Self:
-        """Construct it anew from what was given, changed by field name and value."""
-        given = {}
-        for name in sorted(self.model_fields_set):
-            field = type(self).model_fields[name].alias or name
-            given[field] = change(field, getattr(self, name))
-        with _copying(self):
-            return type(self)(**given)
+        return substituted(self, known)
 
     def check(self, ctx: Context) -> None:
         """Check, before anything runs, what construction could not: that files exist, that SQL parses.
@@ -352,6 +296,13 @@ class RemoteOperator(Operator):
     """An operator whose work is a job in the cloud. None of its methods waits for the job."""
 
     shows_secrets: ClassVar[bool] = True
+    #: What takes its jobs, as a DAG's ``limits`` name it; by default the name of the class: ``my_service``.
+    service: ClassVar[str]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not hasattr(cls, "service"):
+            cls.service = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
     @abstractmethod
     def submit(self, ctx: Context, job_id: str) -> dict[str, Json]:
@@ -374,6 +325,30 @@ class RemoteOperator(Operator):
     def poll(self, ctx: Context, handle: Mapping[str, Json]) -> Status:
         """Look once whether the job is over."""
 
+    def listing(self, handle: Mapping[str, Json]) -> Hashable | None:
+        """Name the list of its service in which the job stands while it goes on; None: there is none.
+
+        Jobs of which this is equal can be looked at together, by one call of :meth:`listed` of any of them.
+        """
+        return None
+
+    def listed(
+        self, ctx: Context, handle: Mapping[str, Json], job_ids: frozenset[str], since: datetime
+    ) -> Mapping[str, Running]:
+        """List, by id, those of some jobs that are not over. Whoever is missing is looked at with :meth:`poll`.
+
+        Args:
+            ctx: The context of any of the jobs.
+            handle: Its handle.
+            job_ids: The jobs that are asked for; there may be others in the answer.
+            since: No job was sent before, by the clock of this machine.
+
+        Raises:
+            TaskError: The service refuses to list: it is not asked again, and all jobs are looked at with :meth:`poll`.
+            google.api_core.exceptions.GoogleAPICallError: A transient one.
+        """
+        return {}
+
     @abstractmethod
     def result(self, ctx: Context, handle: Mapping[str, Json]) -> Json:
         """Return what downstream tasks may want to know of a finished job."""
@@ -389,6 +364,22 @@ class RemoteOperator(Operator):
             TypeError: Always.
         """
         raise TypeError(f"{type(self).__name__} is remote: it is submitted and polled, not executed")
+
+
+@cache
+def _is_constant(kind: type[Operator]) -> bool:
+    """Whether what a task of this class is does not change when it is rendered, checked, fetched."""
+    return not kind.__private_attributes__ and kind.rendered is Operator.rendered
+
+
+def _mistake(
+    error: DefinitionError | ValidationError, kind: type[Operator], fields: Mapping[str, Any], source: Source
+) -> DefinitionError:
+    """Say what is wrong with what was given, and where."""
+    bare = complaint(error, given=fields, known=names(kind)) if isinstance(error, ValidationError) else error
+    task = fields["task_id"] if isinstance(fields.get("task_id"), str) else None
+    where = source.place(task=task, field=dotted(bare.loc) or None)
+    return DefinitionError(bare.what, where=where, hint=bare.hint, loc=bare.loc)
 
 
 def _dag_of(task: Operator) -> Owner:

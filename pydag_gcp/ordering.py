@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 
-from pydag_gcp.edges import downstream_of
+from pydag_gcp.edges import downstream_of, in_order
 from pydag_gcp.states import TriggerRule
 
 #: Rules that let a task start while an upstream may still run.
@@ -16,6 +17,9 @@ _AT_ONCE = 4096
 
 #: Two positions, the earlier one first.
 Pair = tuple[int, int]
+
+#: Tells the positions of the tasks that the one at a position waits for directly.
+Above = Callable[[int], Sequence[int]]
 
 
 class Ordering:
@@ -39,32 +43,53 @@ class Ordering:
         rules: Mapping[str, TriggerRule],
         teardowns: Collection[str],
     ) -> None:
+        self._upstream, self._rules, self._teardowns = upstream, rules, teardowns
         self.tasks = _sorted(list(tasks), upstream, teardowns)
-        self.position = {task: position for position, task in enumerate(self.tasks)}
-        self.waits = [task in teardowns or rules[task] not in _IMPATIENT for task in self.tasks]
-        self._above = [
-            frozenset(self.position[above] for above in upstream[task]) if waits else frozenset()
-            for task, waits in zip(self.tasks, self.waits, strict=True)
-        ]
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """Task id -> its position."""
+        return {task: position for position, task in enumerate(self.tasks)}
+
+    @cached_property
+    def waits(self) -> list[bool]:
+        """Which tasks, by position, wait for all their upstreams."""
+        return [task in self._teardowns or self._rules[task] not in _IMPATIENT for task in self.tasks]
 
     def unordered(self, pairs: Iterable[Pair], added: Collection[Pair] = ()) -> set[Pair]:
         """Those pairs of which the second does not always wait for the first, also with ``added`` edges."""
-        above = self._with(added)
-        far = {(first, second) for first, second in pairs if first not in above[second]}
-        return far - _indirect(above, far)
+        above, unordered, far = self._with(added), set[Pair](), dict[int, list[int]]()
+        for first, second in pairs:
+            if second - first > 1:
+                far.setdefault(second, []).append(first)
+            elif first not in above(second):  # no task stands between the two, so that no path can lead there
+                unordered.add((first, second))
+        indirect = {
+            (first, second) for second, firsts in far.items() for first in set(firsts).difference(above(second))
+        }
+        return unordered | (indirect - _indirect(above, indirect))
 
     def without_detours(self, pairs: Collection[Pair]) -> set[Pair]:
         """Those of ``pairs``, added to the edges, that no path of other edges makes superfluous."""
         return set(pairs) - _indirect(self._with(pairs), pairs)
 
-    def _with(self, added: Collection[Pair]) -> Sequence[frozenset[int]]:
-        more: dict[int, set[int]] = {}
+    def _with(self, added: Collection[Pair]) -> Above:
+        """Tell what a task waits for directly, by position."""
+        more: dict[int, list[int]] = {}
         for first, second in added:
-            more.setdefault(second, set()).add(first)
-        return [edges | more[task] if task in more else edges for task, edges in enumerate(self._above)]
+            more.setdefault(second, []).append(first)
+        tasks, upstream, position, waits = self.tasks, self._upstream, self.position, self.waits
+
+        def above(task: int) -> Sequence[int]:
+            edges = [position[other] for other in upstream[tasks[task]]] if waits[task] else []
+            return edges + more[task] if task in more else edges
+
+        return above
 
 
-def _sorted(tasks: Sequence[str], upstream: Mapping[str, Sequence[str]], teardowns: Collection[str]) -> list[str]:
+def _sorted(tasks: list[str], upstream: Mapping[str, Sequence[str]], teardowns: Collection[str]) -> list[str]:
+    if not teardowns and in_order({task: upstream[task] for task in tasks}):
+        return tasks  # as nearly every DAG is written
     rank = {task: (task in teardowns, index) for index, task in enumerate(tasks)}
     downstream = downstream_of(upstream)
     missing = {task: len(upstream[task]) for task in tasks}
@@ -81,22 +106,27 @@ def _sorted(tasks: Sequence[str], upstream: Mapping[str, Sequence[str]], teardow
     return found
 
 
-def _indirect(above: Sequence[Collection[int]], pairs: Iterable[Pair]) -> set[Pair]:
+def _indirect(above: Above, pairs: Iterable[Pair]) -> set[Pair]:
     """Find the pairs that a path of at least two edges connects.
 
-    Takes the sources in blocks, each of which costs one look at the edges between its first source and its last target.
+    Takes the sources in blocks, each of which costs one look at the edges between its first source and its last target;
+    or the targets, if these are fewer: of one writer and 100,000 readers the writer.
     """
-    targets: dict[int, list[int]] = {}
+    ends: dict[int, list[int]] = {}
+    starts: dict[int, list[int]] = {}
     for source, target in pairs:
-        targets.setdefault(source, []).append(target)
-    sources = sorted(targets)
+        ends.setdefault(source, []).append(target)
+        starts.setdefault(target, []).append(source)
+    connected, sides = (_connected, ends) if len(ends) <= len(starts) else (_connected_back, starts)
     found: set[Pair] = set()
-    for start in range(0, len(sources), _AT_ONCE):
-        found.update(_connected(above, {source: targets[source] for source in sources[start : start + _AT_ONCE]}))
+    tasks = sorted(sides)
+    for start in range(0, len(tasks), _AT_ONCE):
+        found.update(connected(above, {task: sides[task] for task in tasks[start : start + _AT_ONCE]}))
     return found
 
 
-def _connected(above: Sequence[Collection[int]], targets: Mapping[int, Sequence[int]]) -> Iterator[Pair]:
+def _connected(above: Above, targets: Mapping[int, Sequence[int]]) -> Iterator[Pair]:
+    """Follow the edges from each source."""
     first, last = min(targets), max(max(ends) for ends in targets.values())
     bits = {source: 1 << number for number, source in enumerate(targets)}
     wanted: dict[int, list[int]] = {}
@@ -106,9 +136,25 @@ def _connected(above: Sequence[Collection[int]], targets: Mapping[int, Sequence[
     reached = [0] * (last + 1 - first)
     for task in range(first + 1, last + 1):
         near = far = 0
-        for before in above[task]:
+        for before in above(task):
             if before >= first:
                 near |= bits.get(before, 0)
                 far |= reached[before - first]
         reached[task - first] = near | far
         yield from ((source, task) for source in wanted.get(task, ()) if far & bits[source])
+
+
+def _connected_back(above: Above, sources: Mapping[int, Sequence[int]]) -> Iterator[Pair]:
+    """Follow the edges back from each target."""
+    first, last = min(min(starts) for starts in sources.values()), max(sources)
+    bits = {target: 1 << number for number, target in enumerate(sources)}
+    near, far = [0] * (last + 1 - first), [0] * (last + 1 - first)
+    for task in range(last, first, -1):
+        own, reached = bits.get(task, 0), near[task - first] | far[task - first]
+        if own or reached:
+            for before in above(task):
+                if before >= first:
+                    near[before - first] |= own
+                    far[before - first] |= reached
+    for target, starts in sources.items():
+        yield from ((source, target) for source in starts if far[source - first] & bits[target])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -15,12 +13,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pydag_gcp import inference, races
+from pydag_gcp import dependencies
 from pydag_gcp.access import Access, access_of
 from pydag_gcp.branch import Branches
-from pydag_gcp.dag import DAG, topological
+from pydag_gcp.dag import DAG
+from pydag_gcp.dependencies import Dependencies, place_of
 from pydag_gcp.errors import DefinitionError
-from pydag_gcp.function import BranchTask
 from pydag_gcp.gcp import Clients
 from pydag_gcp.operator import Context, Operator
 from pydag_gcp.redaction import MASK
@@ -94,15 +92,9 @@ class Plan:
         """The clients of the target."""
         return self.context.clients
 
-    def context_of(self, task_id: str, try_number: int = 0, log: logging.Logger | None = None) -> Context:
+    def context_of(self, task_id: str, try_number: int = 0) -> Context:
         """The context of one try of a task."""
-        return replace(
-            self.context,
-            task_id=task_id,
-            try_number=try_number,
-            log=log or self.context.log,
-            downstream=self.branches.choices(task_id),
-        )
+        return self.context.of_try(task_id, try_number)
 
     def written_tables(self, task_ids: Iterable[str] | None = None) -> frozenset[Table]:
         """Every table that a task is known to write; with ids, that one of these is."""
@@ -147,26 +139,21 @@ def plan(
     """
     dag.check()
     context = _context(dag, settings, run_id, target=target, params=params, logical_date=logical_date)
-    tasks = {task_id: _checked(task, replace(context, task_id=task_id)) for task_id, task in dag.tasks.items()}
-    branches = Branches(dag.upstream, teardowns_of(tasks))
-    upstream, warnings = _ordered(tasks, dag.upstream, context, branches, infer=dag.infer)
-    chosen = select(tasks, upstream, lambda task_id: replace(context, task_id=task_id), only, start_from)
-    taken = {task_id: task for task_id, task in tasks.items() if task_id in chosen}
-    if len(taken) < len(tasks):
-        upstream, warnings = _part_ordered(taken, restricted(upstream, chosen), context, branches, infer=dag.infer)
-    _check_secrets(taken, context.clients)
-    recorded = _recorded(taken, settings, dag_id=dag.dag_id, target=context.target.name)
+    tasks, found, branches = _chosen(dag, context, only, start_from)
+    late = [task for task in tasks.values() if task.runtime_values]
+    _check_secrets(late, context.clients)
+    recorded = _recorded(late, tasks, settings, dag_id=dag.dag_id, target=context.target.name)
     return Plan(
         dag=dag,
         settings=settings,
         run_id=context.run_id,
-        tasks=taken,
-        upstream=upstream,
-        context=context,
+        tasks=tasks,
+        upstream=found.upstream,
+        context=replace(context, choices=branches.choices),
         branches=branches,
         recorded={task_id: json.loads(row["result"]) for task_id, row in recorded.items()},
         recorded_by={task_id: row["run_id"] for task_id, row in recorded.items()},
-        warnings=warnings,
+        warnings=found.warnings,
         requested=frozenset(_named(only, start_from)),
         dated=dag.schedule is not None or logical_date is not None,
         cache=cache,
@@ -181,23 +168,13 @@ def recheck(planned: Plan) -> tuple[str, ...]:
     Raises:
         DefinitionError: Two tasks race.
     """
-    accesses = {task_id: _access(task, planned.context_of(task_id)) for task_id, task in planned.tasks.items()}
-    return _raced(planned.tasks, accesses, planned.upstream, planned.branches)
+    accesses = dependencies.accesses_of(planned.tasks, planned.context)
+    return dependencies.warnings_of(planned.tasks, planned.upstream, accesses, planned.branches)
 
 
 def new_run_id() -> str:
     """A random id of 12 characters, in which none is mistaken for another."""
     return "".join(secrets.choice("23456789abcdefghjkmnpqrstvwxyz") for _ in range(12))
-
-
-def restricted(upstream: Mapping[str, tuple[str, ...]], chosen: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Leave tasks out of a graph: what waited for one of these waits for what that one waited for."""
-    nearest: dict[str, dict[str, None]] = {}
-    for task_id in topological(upstream):
-        nearest[task_id] = {}
-        for other in upstream[task_id]:
-            nearest[task_id].update({other: None} if other in chosen else nearest[other])
-    return {task_id: tuple(nearest[task_id]) for task_id in upstream if task_id in chosen}
 
 
 def _named(*names: str | Sequence[str]) -> list[str]:
@@ -246,100 +223,58 @@ def _context(
     )
 
 
-def _checked(task: Operator, ctx: Context) -> Operator:
-    with _placed(task):
-        rendered = task.rendered(ctx)
-        if rendered.task_id != task.task_id:
-            raise DefinitionError("field 'task_id' cannot be a template")
-        rendered.check(ctx)
-        return rendered
+def _chosen(
+    dag: DAG, context: Context, only: Sequence[str], start_from: Sequence[str]
+) -> tuple[Mapping[str, Operator], Dependencies, Branches]:
+    """The tasks that a run takes, rendered and checked, what they wait for, and what its branches pick from."""
+    tasks, accesses = _looked_at(dag.tasks, context)
+    written = dag.upstream
+    branches = Branches(written, teardowns_of(tasks))
+    found = dependencies.find(tasks, written, accesses, branches, infer=dag.infer)
+    if not only and not start_from:
+        return tasks, found, branches
+    chosen = select(tasks, found.upstream, accesses, only, start_from)
+    taken = {task_id: task for task_id, task in tasks.items() if task_id in chosen}
+    if len(taken) < len(tasks):
+        found = dependencies.of_part(taken, found.upstream, accesses, branches, infer=dag.infer)
+    return taken, found, branches
 
 
-def _access(task: Operator, ctx: Context) -> Access:
-    with _placed(task):
-        return access_of(task, ctx)
+def _looked_at(tasks: Mapping[str, Operator], context: Context) -> tuple[dict[str, Operator], dict[str, Access]]:
+    """Render and check each task, and ask what it touches."""
+    rendered: dict[str, Operator] = {}
+    accesses: dict[str, Access] = {}
+    for task_id, task in tasks.items():
+        ctx = context.of_try(task_id)
+        try:
+            rendered[task_id] = task.rendered(ctx)
+            rendered[task_id].check(ctx)
+            accesses[task_id] = access_of(rendered[task_id], ctx)
+        except DefinitionError as error:
+            error.where = error.where or place_of(task)
+            raise
+        if rendered[task_id].task_id != task_id:
+            raise DefinitionError("field 'task_id' cannot be a template", where=place_of(task))
+    return rendered, accesses
 
 
-@contextlib.contextmanager
-def _placed(task: Operator) -> Iterator[None]:
-    """Say of which task an error is that names no place, as a table's cannot."""
-    try:
-        yield
-    except DefinitionError as error:
-        error.where = error.where or _place(task)
-        raise
-
-
-def _ordered(
-    tasks: Mapping[str, Operator],
-    upstream: Mapping[str, tuple[str, ...]],
-    context: Context,
-    branches: Branches,
-    *,
-    infer: bool,
-) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-    """Add the edges that are to be inferred, and make sure that what races is ordered; also return the warnings."""
-    accesses = {task_id: _access(task, replace(context, task_id=task_id)) for task_id, task in tasks.items()}
-    if infer:
-        rules, teardowns = rules_of(tasks), teardowns_of(tasks)
-        more = inference.infer(accesses, upstream, rules=rules, branches=_picks(tasks, branches), teardowns=teardowns)
-        upstream = {task_id: (*above, *more.get(task_id, ())) for task_id, above in upstream.items()}
-    return dict(upstream), _raced(tasks, accesses, upstream, branches)
-
-
-def _part_ordered(
-    tasks: Mapping[str, Operator],
-    upstream: Mapping[str, tuple[str, ...]],
-    context: Context,
-    branches: Branches,
-    *,
-    infer: bool,
-) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-    """The same for a part of a DAG: without the branch that picks one of them, two arms may both run."""
-    try:
-        return _ordered(tasks, upstream, context, branches, infer=infer)
-    except DefinitionError as error:
-        hint = "run one of them, or all from the branch on that picks between them"
-        raise DefinitionError(error.what, where=error.where, hint=hint) from None
-
-
-def _raced(
-    tasks: Mapping[str, Operator],
-    accesses: Mapping[str, Access],
-    upstream: Mapping[str, tuple[str, ...]],
-    branches: Branches,
-) -> tuple[str, ...]:
-    return races.check(
-        accesses,
-        upstream,
-        rules=rules_of(tasks),
-        branches=_picks(tasks, branches),
-        teardowns=teardowns_of(tasks),
-        place_of=lambda task_id: _place(tasks[task_id]),
-    )
-
-
-def _picks(tasks: Mapping[str, Operator], branches: Branches) -> dict[str, dict[str, frozenset[str]]]:
-    return {task_id: branches.picks(task_id) for task_id, task in tasks.items() if isinstance(task, BranchTask)}
-
-
-def _check_secrets(tasks: Mapping[str, Operator], clients: Clients) -> None:
+def _check_secrets(tasks: Iterable[Operator], clients: Clients) -> None:
     values = Secrets(clients)
-    for task in tasks.values():
+    for task in tasks:
         for secret in [value for value in task.runtime_values if isinstance(value, Secret)]:
             try:
                 values.check(secret.reference)
             except DefinitionError as error:
-                raise DefinitionError(error.what, where=_place(task), hint=error.hint) from None
+                raise DefinitionError(error.what, where=place_of(task), hint=error.hint) from None
 
 
 def _recorded(
-    tasks: Mapping[str, Operator], settings: Settings, *, dag_id: str, target: str
+    late: Iterable[Operator], tasks: Collection[str], settings: Settings, *, dag_id: str, target: str
 ) -> dict[str, Mapping[str, Any]]:
     """Look up what earlier runs recorded of the tasks whose outputs are needed, but which are not run."""
     needed = {
         value.upstream: task
-        for task in tasks.values()
+        for task in late
         for value in task.runtime_values
         if value.upstream is not None and value.upstream not in tasks
     }
@@ -351,9 +286,5 @@ def _recorded(
         if row is None or MASK in row["result"]:
             why = "never succeeded" if row is None else "returned a secret, which is not recorded"
             what = f"needs the output of {task_id!r}, which is not in this run and {why} on target {target!r}"
-            raise DefinitionError(what, where=_place(needed[task_id]), hint=f"run it too: --from {task_id}")
+            raise DefinitionError(what, where=place_of(needed[task_id]), hint=f"run it too: --from {task_id}")
     return {task_id: row for task_id, row in rows.items() if row is not None}
-
-
-def _place(task: Operator) -> str:
-    return task.source.place(task=task.task_id)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
-from pydag_gcp import datasets
+from pydag_gcp import datasets, durations
 from pydag_gcp.decision import Verdict
 from pydag_gcp.edges import downstream_of
 from pydag_gcp.errors import RunFailed, TaskError
@@ -19,8 +19,9 @@ from pydag_gcp.redaction import MASK
 from pydag_gcp.resources import Cluster
 from pydag_gcp.resumption import Past
 from pydag_gcp.retry import asking_again
-from pydag_gcp.selection import clusters, reach
+from pydag_gcp.selection import clusters, of_kind, reach
 from pydag_gcp.states import TaskState
+from pydag_gcp.store import Store
 from pydag_gcp.verdicts import Verdicts
 
 
@@ -31,19 +32,22 @@ class Prepared:
     Attributes:
         warnings: What the author should know.
         repeat: Services that had been started, are gone, and are needed again.
+        remaining: Task id -> the seconds that it and what is downstream of it will take.
     """
 
     warnings: tuple[str, ...]
     repeat: frozenset[str] = frozenset()
+    remaining: Mapping[str, float] = field(default_factory=dict)
 
 
-def prepare(plan: Plan, verdicts: Verdicts, past: Past | None, *, cancel: bool) -> Prepared:
+def prepare(plan: Plan, verdicts: Verdicts, past: Past | None, store: Store, *, cancel: bool) -> Prepared:
     """Prepare a run; called beside the thread that hears signals.
 
     Args:
         plan: What the run does.
         verdicts: Where it is decided what becomes of its tasks.
         past: What is known of the run if it goes on.
+        store: Where earlier runs are recorded.
         cancel: Whether it goes on only to end its jobs.
 
     Raises:
@@ -51,32 +55,35 @@ def prepare(plan: Plan, verdicts: Verdicts, past: Past | None, *, cancel: bool) 
         DefinitionError: A file in a bucket is not there, or wrong.
         SettingsError: A dataset is missing and may not be created.
         RunFailed: What had been taken from an earlier run no longer stands for what it stood for.
+        StoreError: The metadata database failed.
     """
-    remote = any(isinstance(task, RemoteOperator) for task in plan.tasks.values())
+    remote = bool(of_kind(plan.tasks, RemoteOperator))
     if remote:  # local work that needs the cloud will find out
         plan.clients.check()
     warnings = list(fetch(plan) if remote else plan.warnings)
     for task_id, one in past.open.items() if past else ():
         verdicts.had_begun(task_id, one.reads if one.has_job else None)
-    if not cancel:
-        warnings += verdicts.decide()
     if cancel:
         return Prepared(warnings=tuple(warnings))
+    warnings += verdicts.decide()
+    if past is not None:
+        _check_standing(past, verdicts)
+        _check_outputs(plan, past)
     runs = _to_run(plan, verdicts, past)
     if remote:
         created = datasets.ensure(plan.clients, plan.written_tables(runs))
         warnings += [f"created missing dataset {dataset}" for dataset in created]
-    return Prepared(warnings=tuple(warnings), repeat=_gone(plan, past, runs) if past else frozenset())
+    return Prepared(
+        warnings=tuple(warnings),
+        repeat=_gone(plan, past, runs) if past else frozenset(),
+        remaining=durations.expected(plan, store, cached=plan.tasks.keys() - runs),
+    )
 
 
-def _to_run(plan: Plan, verdicts: Verdicts, past: Past | None) -> list[str]:
+def _to_run(plan: Plan, verdicts: Verdicts, past: Past | None) -> set[str]:
     """The tasks that will run, or may."""
-    if past is not None:
-        _check_standing(past, verdicts)
-        _check_outputs(plan, past)
-    ended = past.ended if past else {}
-    waiting = (task_id for task_id in plan.tasks if task_id not in ended)
-    return [task_id for task_id in waiting if verdicts.of(task_id).verdict is not Verdict.CACHED]
+    waiting = plan.tasks.keys() - (past.ended if past else {}).keys()
+    return {task_id for task_id in waiting if verdicts.of(task_id).verdict is not Verdict.CACHED}
 
 
 def _check_standing(past: Past, verdicts: Verdicts) -> None:

@@ -9,7 +9,9 @@ which of two waits for the other, and :mod:`.arms` which never both run. :mod:`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import heapq
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pydag_gcp.access import Access
 from pydag_gcp.arms import Arms, Picks
@@ -20,6 +22,9 @@ from pydag_gcp.states import TriggerRule
 
 #: Tasks that a warning names, at most.
 _MOST_NAMED = 3
+
+#: Pairs of tasks that are held in memory, at most, while those are looked for.
+_AT_ONCE = 4096
 
 
 def check(
@@ -50,12 +55,14 @@ def check(
     order = Ordering(tasks, upstream, rules=rules, teardowns=teardowns)
     arms = Arms(upstream, rules=rules, branches=branches, teardowns=teardowns)
     apart = arms.between(order.tasks)
-    found = touches(tasks, order.position)
+    named = {task: access for task, access in tasks.items() if access.named}
+    found = touches(named, order.position) if named else []
     racing = order.unordered(pairs(found, apart))
     if racing:
         first = min(racing, key=lambda pair: (pair[1], pair[0]))
         raise _race(first, found, order, rules, place_of)
-    return _warnings(sorted(order.position[task] for task, access in tasks.items() if access.opaque), order, apart)
+    opaque = [position for position, task in enumerate(order.tasks) if tasks[task].opaque]
+    return _warnings(_one_by_one(opaque, apart) if branches else itertools.pairwise(opaque), order)
 
 
 def _race(
@@ -84,17 +91,22 @@ def _said(touch: Touch) -> str:
     return f"{touch.mode.value} {touch.resource}{through}"
 
 
-def _warnings(opaque: Sequence[int], order: Ordering, apart: Callable[[int, int], bool]) -> tuple[str, ...]:
-    """Tasks one after another need no edge but the one to the next."""
-    wanted: set[Pair] = set()
-    for index, task in enumerate(opaque):
-        before = next((opaque[i] for i in range(index - 1, -1, -1) if not apart(opaque[i], task)), None)
+def _one_by_one(tasks: Sequence[int], apart: Callable[[int, int], bool]) -> Iterator[Pair]:
+    """Each task, and the nearest before it that may run as well: tasks one after another need no other edges."""
+    for index, task in enumerate(tasks):
+        before = next((tasks[i] for i in range(index - 1, -1, -1) if not apart(tasks[i], task)), None)
         if before is not None:
-            wanted.add((before, task))
-    loose = sorted({task for pair in order.unordered(wanted) for task in pair})
+            yield before, task
+
+
+def _warnings(pairs: Iterator[Pair], order: Ordering) -> tuple[str, ...]:
+    """One that sums up, if tasks of which not everything is known may run at the same time."""
+    loose: set[int] = set()
+    while some := list(itertools.islice(pairs, _AT_ONCE)):
+        loose.update(itertools.chain.from_iterable(order.unordered(some)))
     if not loose:
         return ()
-    names = ", ".join(repr(order.tasks[task]) for task in loose[:_MOST_NAMED])
+    names = ", ".join(repr(order.tasks[task]) for task in heapq.nsmallest(_MOST_NAMED, loose))
     more = f" and {len(loose) - _MOST_NAMED} more" if len(loose) > _MOST_NAMED else ""
     warning = (
         f"tasks {names}{more} may run at the same time, and not all they read and write is known: "

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from pydag_gcp.chains import Chain
 from pydag_gcp.record import Record
 from pydag_gcp.resources import GCSObject, Resource, Table
+
+if TYPE_CHECKING:
+    from pydag_gcp.chains import Chain
 
 REQUESTED = "named on the command line"
 NO_CACHE = "--no-cache"

@@ -48,6 +48,8 @@ _PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{2,61}[a-z0-9]")
 _DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
 # https://cloud.google.com/bigquery/docs/tables#table_naming, with a partition decorator or a wildcard at the end
 _TABLE = re.compile(r"[^\s`.$*][^`.$*]{0,1022}(?:\$[A-Za-z0-9_]+|\*)?|\*")
+# Those of them in ASCII, as nearly all names are
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_$* -]*")
 # https://cloud.google.com/bigquery/docs/partitioned-tables#partition_decorators: a year holds its months, days, hours
 _TIME = re.compile(r"\d{4}(?:\d\d){0,3}")
 # https://cloud.google.com/storage/docs/buckets#naming
@@ -162,7 +164,7 @@ class Table(Resource):
             return value
         parts = value.rsplit(".", 2)
         patterns = (_PROJECT, _DATASET, _TABLE)[-len(parts) :]
-        known = all(map(_may_stand_in_a_table, parts[-1]))
+        known = _PLAIN_NAME.fullmatch(parts[-1]) or all(map(_may_stand_in_a_table, parts[-1]))
         if not known or not all(pattern.fullmatch(part) for pattern, part in zip(patterns, parts, strict=True)):
             raise ValueError(f"expected a table such as 'dataset.table' or 'project.dataset.table', got {value!r}")
         return value

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from pydag_gcp import fingerprint
+from pydag_gcp import outline
 from pydag_gcp.dag import DAG
 from pydag_gcp.edges import downstream_of
 from pydag_gcp.errors import DefinitionError, RunHeld, SettingsError
@@ -25,8 +25,6 @@ from pydag_gcp.store import Store
 
 #: The error of a try that ended with the process that made it.
 INTERRUPTED = "interrupted: its process was gone"
-#: What a task does not go on without, beside what it is: field -> what to call it.
-_FIELDS = {"trigger_rule": "its trigger rule", "teardown_of": "what it cleans up after"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +60,7 @@ class Past:
     Attributes:
         state: Its state, as recorded.
         started: When the run did.
-        definition: What it was to do, as it was recorded.
+        definition: What it was to do, see :func:`pydag_gcp.outline.read`.
         ended: Task id -> what it came to, for tasks that have ended.
         successes: Task id -> which success that was, for those of them that succeeded or were cached.
         open: Task id -> its newest try, for tasks that were started and have not ended.
@@ -111,7 +109,7 @@ def load_past(store: Store, run_id: str) -> Past:
         tries[one["task_id"]].append(one)
     rows = store.tasks(run_id)
     ended = {task["task_id"]: _result(task, tries[task["task_id"]]) for task in rows}
-    definition = json.loads(row["definition"])
+    definition = outline.read(json.loads(row["definition"]))
     successes = {
         t: Success(run_id=run_id, try_number=r.tries) for t, r in ended.items() if r.state is TaskState.SUCCESS
     }
@@ -212,12 +210,6 @@ def plan_again(dag: DAG, settings: Settings, row: Mapping[str, Any]) -> Plan:
     return replace(planned, dated=options.get("dated", planned.dated))
 
 
-def described(planned: Plan) -> dict[str, Any]:
-    """Say what each task of a plan is, in a form that :func:`refuse_changes` compares later."""
-    found = {task_id: fingerprint.of(task, planned.context_of(task_id)) for task_id, task in planned.tasks.items()}
-    return {task_id: {"digest": one.digest, "parts": dict(one.parts)} for task_id, one in found.items()}
-
-
 def refuse_changes(planned: Plan, past: Past) -> None:
     """Make sure that a run goes on as what it began as.
 
@@ -225,33 +217,17 @@ def refuse_changes(planned: Plan, past: Past) -> None:
         DefinitionError: A task that has not ended is another one than recorded; names them and what changed.
     """
     waiting = [task_id for task_id in planned.tasks if task_id not in past.ended]
-    changes = {task_id: _changes(planned, past.definition, task_id) for task_id in waiting}
+    changes = outline.changes(planned, past.definition, waiting)
     changes |= {
         task_id: ["is no longer there"]
         for task_id in past.definition["tasks"]
         if task_id not in past.ended and task_id not in planned.tasks
     }
-    told = [f"{task_id!r} ({', '.join(found)})" for task_id, found in changes.items() if found]
+    told = [f"{task_id!r} ({', '.join(found)})" for task_id, found in changes.items()]
     if told:
         what = f"cannot go on with what it began as: changed since: {'; '.join(told)}"
         hint = f"undo that, or start a new run; `pydag cancel {past.run_id}` ends this one"
         raise DefinitionError(what, where=f"run {past.run_id}", hint=hint)
-
-
-def _changes(planned: Plan, definition: Mapping[str, Any], task_id: str) -> list[str]:
-    before = definition["tasks"].get(task_id)
-    if before is None:
-        return ["is new"]
-    task, stored = planned.tasks[task_id], definition.get("fingerprints", {}).get(task_id)
-    now = fingerprint.of(task, planned.context_of(task_id))
-    same = stored is None or now.digest == stored["digest"]
-    known = stored is not None and now.digest and stored["digest"]
-    changed = [] if same else list(now.changed(stored["parts"])) if known else ["what it is"]
-    fields = task.model_dump(mode="json", by_alias=True, include=set(_FIELDS))
-    changed += [words for name, words in _FIELDS.items() if name in before and fields[name] != before[name]]
-    if set(planned.upstream[task_id]) != set(definition["upstream"][task_id]):
-        changed.append("what it waits for")
-    return changed
 
 
 def check_unchanged(store: Store, past: Past) -> None:

@@ -1,7 +1,8 @@
 """Which tasks of a plan need not run: the decisions of :mod:`.decider`, with the cloud and the records behind them.
 
 :mod:`.lineage` says what binds the tasks, :mod:`.findings` what is known of each, :mod:`.recorder` what they read and
-wrote. This is what the executor and ``pydag plan`` use of all that.
+wrote. This is what the executor and ``pydag plan`` use of all that. None of it is imported for a run in which nothing
+can be cached.
 """
 
 from __future__ import annotations
@@ -12,25 +13,26 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pydag_gcp import decider, reasons
+from pydag_gcp import reasons
 from pydag_gcp.access import access_of
-from pydag_gcp.chains import Chain
-from pydag_gcp.decision import Decision, Verdict
-from pydag_gcp.equivalence import WRITERS, stored, writers
-from pydag_gcp.findings import Findings, may_be_cached
+from pydag_gcp.decision import Decision, Verdict, may_be_cached
 from pydag_gcp.function import BranchTask
-from pydag_gcp.judgement import AtRunTime, Facts
-from pydag_gcp.lineage import Lineage
 from pydag_gcp.record import Record, Records
-from pydag_gcp.recorder import Known, Recorder, Versions
 from pydag_gcp.resources import Resource, Version, resource_key
 from pydag_gcp.retry import asking_again
+from pydag_gcp.selection import of_kind
 
 if TYPE_CHECKING:
+    from pydag_gcp.chains import Chain
+    from pydag_gcp.findings import Findings
+    from pydag_gcp.judgement import Facts
+    from pydag_gcp.lineage import Lineage
     from pydag_gcp.operator import Json
     from pydag_gcp.planner import Plan
+    from pydag_gcp.recorder import Known, Recorder, Versions
 
-__all__ = ["Known", "Reuse", "Versions"]
+#: What is decided about most tasks of a run in which nothing can be cached.
+_RUNS = Decision(verdict=Verdict.RUN, reason=reasons.NEVER_CACHED)
 
 
 def _utc_now() -> datetime:
@@ -73,7 +75,10 @@ class Reuse:
             DefinitionError: A recorded result cannot be used, and its task cannot run again without adding rows twice.
         """
         if self._idle:
-            return {task_id: self._always(task_id) for task_id in self._plan.tasks}
+            special = {task_id: self._always(task_id) for task_id in (*self._plan.requested, *self._plan.teardowns)}
+            return {**dict.fromkeys(self._plan.tasks, _RUNS), **special}
+        from pydag_gcp import decider
+
         facts = self._findings.beforehand()
         self._recorder.recall(record for one in facts.values() for record in (one.newest, one.record) if record)
         versions = self._recorder.see(self._lineage.order, {})
@@ -98,6 +103,9 @@ class Reuse:
         """
         if self._idle:
             return self._always(task_id)
+        from pydag_gcp import decider
+        from pydag_gcp.judgement import AtRunTime
+
         found, ties = self._findings.at_run_time(task_id), self._lineage.ties[task_id]
         facts = self._as_it_stands(found)
         view = AtRunTime(self._lineage, known, self._recorder.left(ties.built_on, known))
@@ -172,6 +180,8 @@ class Reuse:
 
     @cached_property
     def _lineage(self) -> Lineage:
+        from pydag_gcp.lineage import Lineage
+
         plan = self._plan
         sources = {
             task_id: tuple(dict.fromkeys(v.upstream for v in task.runtime_values if v.upstream in plan.tasks))
@@ -183,16 +193,20 @@ class Reuse:
             plan.upstream,
             sources={task_id: tuple(filter(None, found)) for task_id, found in sources.items()},
             rules=plan.rules,
-            branches={t: plan.branches.picks(t) for t, task in plan.tasks.items() if isinstance(task, BranchTask)},
+            branches={task_id: plan.branches.picks(task_id) for task_id in of_kind(plan.tasks, BranchTask)},
             teardowns=plan.teardowns,
         )
 
     @cached_property
     def _findings(self) -> Findings:
+        from pydag_gcp.findings import Findings
+
         return Findings(self._plan, self._lineage, self._records, cache=self._cache)
 
     @cached_property
     def _recorder(self) -> Recorder:
+        from pydag_gcp.recorder import Recorder
+
         return Recorder(self._plan, self._lineage, self._findings, self._versions, self._clock)
 
     def _as_it_stands(self, facts: Facts) -> Facts:
@@ -203,8 +217,9 @@ class Reuse:
 
     def _always(self, task_id: str) -> Decision:
         setups = self._plan.teardowns.get(task_id)
-        requested = reasons.REQUESTED if task_id in self._plan.requested else reasons.NEVER_CACHED
-        return Decision(verdict=Verdict.RUN, reason=reasons.runs_if_started(setups) if setups else requested)
+        if setups:
+            return Decision(verdict=Verdict.RUN, reason=reasons.runs_if_started(setups))
+        return Decision(verdict=Verdict.RUN, reason=reasons.REQUESTED) if task_id in self._plan.requested else _RUNS
 
     def _unless_there(self, task_id: str, decision: Decision) -> Decision:
         """A service that is needed and there already need not be started; one whose output is taken has to say it."""
@@ -236,6 +251,8 @@ class Reuse:
 
 
 def _differences(chain: Chain, record: Record, versions: Mapping[Resource, Version]) -> Iterator[str]:
+    from pydag_gcp.equivalence import WRITERS, stored, writers
+
     if record.writes is None or record.writes.get(WRITERS) != writers(chain):
         return
     for resource in chain.resources:

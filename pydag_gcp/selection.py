@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
+from pydag_gcp.access import Access
 from pydag_gcp.edges import downstream_of
 from pydag_gcp.errors import DefinitionError, did_you_mean_one_of
-from pydag_gcp.operator import Context, Operator
+from pydag_gcp.operator import Operator
 from pydag_gcp.resources import Cluster
 
 
 def select(
     tasks: Mapping[str, Operator],
     upstream: Mapping[str, Sequence[str]],
-    ctx_of: Callable[[str], Context],
+    accesses: Mapping[str, Access],
     only: Sequence[str] = (),
     start_from: Sequence[str] = (),
 ) -> frozenset[str]:
@@ -25,7 +27,7 @@ def select(
     Args:
         tasks: Task id -> the rendered task.
         upstream: Task id -> ids of its upstreams, of every kind.
-        ctx_of: The context of a task, by its id.
+        accesses: Task id -> what it touches.
         only: Ids of tasks to run.
         start_from: Ids of tasks to run together with everything downstream of them.
 
@@ -39,11 +41,11 @@ def select(
         if task_id not in tasks:
             raise DefinitionError(f"no task {task_id!r} in the DAG", hint=did_you_mean_one_of(task_id, tasks))
     below = downstream_of(upstream)
-    services = _Services(tasks, below, ctx_of)
+    services = _Services(tasks, below, accesses)
     chosen, fresh = set[str](), set(only) | reach(start_from, below)
     while fresh:  # what comes along may need something itself
         chosen |= fresh
-        fresh = services.needed_by(fresh) - chosen
+        fresh = services.needed_by(fresh, chosen)
     return frozenset(chosen)
 
 
@@ -54,32 +56,48 @@ class _Services:
         self,
         tasks: Mapping[str, Operator],
         downstream: Mapping[str, Sequence[str]],
-        ctx_of: Callable[[str], Context],
+        accesses: Mapping[str, Access],
     ) -> None:
         self._downstream = downstream
-        written = {task_id: clusters(task.writes(ctx_of(task_id))) for task_id, task in tasks.items()}
-        # Who writes a cluster does not need it: deleting one must not create it first.
-        used = {task_id: clusters(task.uses(ctx_of(task_id))) - written[task_id] for task_id, task in tasks.items()}
-        self._written = {task_id: clusters for task_id, clusters in written.items() if clusters}
-        self._used = {task_id: clusters for task_id, clusters in used.items() if clusters}
+        self._written: dict[str, set[Cluster]] = {}
+        self._users = defaultdict[Cluster, set[str]](set)
+        for task_id, access in accesses.items():
+            if not access.named:
+                continue
+            if written := clusters(access.writes):
+                self._written[task_id] = written
+            # Who writes a cluster does not need it: deleting one must not create it first.
+            for cluster in clusters(access.uses) - written:
+                self._users[cluster].add(task_id)
         self._teardowns = defaultdict[str, set[str]](set)
         for task_id, task in tasks.items():
             for setup in task.teardown_of:
                 self._teardowns[setup].add(task_id)
 
-    def needed_by(self, chosen: set[str]) -> set[str]:
-        """The services that tasks use, and the teardowns of these."""
+    def needed_by(self, fresh: set[str], chosen: set[str]) -> set[str]:
+        """The services that tasks use, and the teardowns of these, without those that are chosen already."""
         needed: set[str] = set()
         for service, clusters in self._written.items():
-            users = {task_id for task_id in chosen if not clusters.isdisjoint(self._used.get(task_id, ()))}
+            users = {task_id for cluster in clusters for task_id in self._users[cluster] & fresh}
             if users and not users.isdisjoint(reach([service], self._downstream)):
                 needed |= {service} | self._teardowns[service]
-        return needed
+        return needed - chosen
+
+
+def of_kind(tasks: Mapping[str, Operator], kind: type[Any]) -> list[str]:
+    """The ids of the tasks of a class. Looks at each class once: to ask 100,000 models for theirs takes a while."""
+    kinds = {found for found in set(map(type, tasks.values())) if issubclass(found, kind)}
+    return [task_id for task_id, task in tasks.items() if type(task) in kinds] if kinds else []
 
 
 def clusters(resources: Iterable[object] | None) -> set[Cluster]:
     """The clusters among resources."""
     return {resource for resource in resources or () if isinstance(resource, Cluster)}
+
+
+def is_service(written: Collection[object] | None) -> bool:
+    """Whether these are clusters and nothing else: whoever writes them starts, or ends, what deletes itself in time."""
+    return bool(written) and len(clusters(written)) == len(written or ())
 
 
 def reach(starts: Iterable[str], edges: Mapping[str, Sequence[str]]) -> set[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydag_gcp.access import Access
 from pydag_gcp.edges import downstream_of
-from pydag_gcp.selection import clusters, reach
+from pydag_gcp.selection import clusters, is_service, reach
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,7 @@ def services_of(accesses: Mapping[str, Access], upstream: Mapping[str, Sequence[
         accesses: What each task touches.
         upstream: The edges.
     """
-    written = {
-        task: clusters(access.writes)
-        for task, access in accesses.items()
-        if access.writes and len(clusters(access.writes)) == len(access.writes)
-    }
+    written = {task: clusters(access.writes) for task, access in accesses.items() if is_service(access.writes)}
     users: dict[object, list[str]] = defaultdict(list)
     for task, access in accesses.items():
         for cluster in clusters(access.uses) if task not in written else ():

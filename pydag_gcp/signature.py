@@ -39,11 +39,9 @@ class Signature:
         Raises:
             DefinitionError: One is missing, or there is one too many; without a place.
         """
-        expected = self._signature.replace(
-            parameters=[p for name, p in self._signature.parameters.items() if name not in self._contexts]
-        )
         for name in kwargs.keys() & self._contexts:
             raise DefinitionError(f"{self.name}(): argument {name!r} is not yours to give", hint="the run gives it")
+        expected = self._expected
         try:
             return dict(expected.bind(*args, **kwargs).arguments)
         except TypeError as error:
@@ -61,6 +59,8 @@ class Signature:
 
     def call(self, arguments: Mapping[str, Any], ctx: Context) -> Any:
         """Call the function."""
+        if not arguments and not self._contexts:
+            return self.function()
         given = {**arguments, **dict.fromkeys(self._contexts, ctx)}
         bound = inspect.BoundArguments(self._signature, typing.cast("Any", given))
         return self.function(*bound.args, **bound.kwargs)
@@ -98,6 +98,12 @@ class Signature:
             if _is_context(parameter.annotation)
             or (name == "context" and parameter.annotation in (_Parameter.empty, Any, "Any"))
         )
+
+    @cached_property
+    def _expected(self) -> inspect.Signature:
+        """What is given when a task is made."""
+        given = [p for name, p in self._signature.parameters.items() if name not in self._contexts]
+        return self._signature.replace(parameters=given)
 
     @cached_property
     def _types(self) -> Mapping[str, Any]:

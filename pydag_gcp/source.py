@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from pydag_gcp import errors
@@ -16,7 +17,7 @@ _PACKAGE = str(Path(__file__).parent)
 _OPERATORS = str(Path(__file__).parent.parent / "operators")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
     """A line of a pipeline file."""
 
@@ -53,6 +54,17 @@ def calling_line() -> Source:
     if told is not None:
         return told
     frame = sys._getframe(1)  # noqa: SLF001 - inspect.stack() would read every source file
-    while frame.f_back is not None and frame.f_code.co_filename.startswith((_PACKAGE, _OPERATORS)):
+    while frame.f_back is not None and _is_ours(frame.f_code.co_filename):
         frame = frame.f_back
-    return Source(file=frame.f_code.co_filename, line=frame.f_lineno)
+    return _line(frame.f_code.co_filename, frame.f_lineno)
+
+
+@lru_cache(maxsize=1024)
+def _is_ours(file: str) -> bool:
+    return file.startswith((_PACKAGE, _OPERATORS))
+
+
+@lru_cache(maxsize=1024)
+def _line(file: str, line: int) -> Source:
+    """The same line is one object, however many tasks a loop defines there."""
+    return Source(file=file, line=line)

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -69,19 +69,29 @@ def _rendered(value: Any, render: _Render, where: str) -> Any:
 
 def holds_template(value: Any) -> bool:
     """Tell whether anything in a value still has to be rendered."""
-    if isinstance(value, RuntimeValue):  # an output knows its task, whose fields are not part of the value
-        return False
-    if isinstance(value, str):
-        return is_template(value)
-    if isinstance(value, Mapping):
-        return any(map(holds_template, (*value.keys(), *value.values())))
-    if isinstance(value, (list, tuple, set, frozenset, deque)):
-        return any(map(holds_template, value))
-    if isinstance(value, BaseModel):
-        return any(holds_template(part) for _, part in value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return any(holds_template(getattr(value, field.name, None)) for field in dataclasses.fields(value))
-    return False
+    kind: Any = type(value)
+    look = _inside(kind)
+    return look is not None and look(value)
+
+
+@cache
+def _inside(kind: type[Any]) -> Callable[[Any], bool] | None:
+    """How to look for templates in values of a kind; None: there are none in it."""
+    if issubclass(kind, RuntimeValue):  # an output knows its task, whose fields are not part of the value
+        return None
+    if issubclass(kind, str):
+        return is_template
+    if issubclass(kind, Mapping):
+        return lambda value: bool(value) and any(map(holds_template, (*value.keys(), *value.values())))
+    if issubclass(kind, (list, tuple, set, frozenset, deque)):
+        return lambda value: any(map(holds_template, value))
+    if issubclass(kind, BaseModel):
+        return lambda value: any(holds_template(part) for _, part in value)
+    if dataclasses.is_dataclass(kind):
+        return lambda value: any(
+            holds_template(getattr(value, field.name, None)) for field in dataclasses.fields(value)
+        )
+    return None
 
 
 def _model(model: BaseModel, render: _Render, where: str) -> BaseModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pydag_gcp.branch import Branches
@@ -36,3 +36,16 @@ def test_teardowns_are_neither_picked_nor_skipped() -> None:
     assert branches.choices("x") == ("a",)
     assert branches.not_picked("x", []) == ["a"]
     assert branches.choices("t") == ()
+
+
+@settings(max_examples=40)
+@given(dags())
+def test_what_each_pick_skips_is_what_is_not_picked(upstream: dict[str, list[str]]) -> None:
+    branches = Branches(upstream, frozenset())
+    for task_id in upstream:
+        picks = branches.picks(task_id)
+        assert [*picks] == [*branches.choices(task_id)]
+        for name, skipped in picks.items():
+            expected = branches.not_picked(task_id, [name])
+            assert (sorted(skipped), len(skipped)) == (sorted(expected), len(expected))
+            assert {other for other in upstream if other in skipped} == set(expected)

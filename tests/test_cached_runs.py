@@ -27,8 +27,8 @@ pytestmark = pytest.mark.usefixtures("project")
 
 @pytest.fixture
 def service(listening: int) -> Service:
-    Job.service = Service()
-    return Job.service
+    Job.cloud = Service()
+    return Job.cloud
 
 
 class Known(Job):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pydag_gcp.dag import DAG, topological
+from pydag_gcp.dag import DAG
 from pydag_gcp.errors import DefinitionError
-from pydag_gcp.operator import Context, Operator
+from pydag_gcp.operator import Context, Operator, RemoteOperator, Status
 from pydag_gcp.retry import Retry
 
 
@@ -19,6 +18,20 @@ class Nothing(Operator):
     number: int = 0
 
     def execute(self, ctx: Context) -> Any:
+        return None
+
+
+class FivetranSync(RemoteOperator):
+    def submit(self, ctx: Context, job_id: str) -> dict[str, Any]:
+        return {}
+
+    def poll(self, ctx: Context, handle: Mapping[str, Any]) -> Status:
+        raise NotImplementedError
+
+    def result(self, ctx: Context, handle: Mapping[str, Any]) -> Any:
+        return None
+
+    def cancel(self, ctx: Context, handle: Mapping[str, Any]) -> None:
         return None
 
 
@@ -70,6 +83,29 @@ def test_a_task_outside_any_dag_cannot_have_edges() -> None:
         a >> b
 
 
+def test_an_edge_counts_once_and_what_was_asked_for_stays_as_it_was() -> None:
+    with DAG("edges") as dag:
+        a, b, c = (Nothing(task_id=name) for name in "abc")
+        a >> [c, c]
+        a >> c
+        before = dag.upstream
+        b >> c
+        d = Nothing(task_id="d")
+        c >> d
+    assert before == {"a": (), "b": (), "c": ("a",)}
+    assert dag.upstream == {"a": (), "b": (), "c": ("a", "b"), "d": ("c",)}
+
+
+def test_a_long_cycle_is_cut_short() -> None:
+    with DAG("round") as dag:
+        tasks = [Nothing(task_id=f"t{number}") for number in range(1000)]
+        for above, below in zip(tasks, [*tasks[1:], tasks[0]], strict=True):
+            above >> below
+    with pytest.raises(DefinitionError, match=r"has a cycle: .* -> \.\.\. \(981 more\) -> .*; remove one") as raised:
+        dag.check()
+    assert len(str(raised.value)) < 400
+
+
 def test_an_empty_dag_is_refused() -> None:
     with pytest.raises(DefinitionError, match="DAG 'empty': has no tasks"):
         DAG("empty").check()
@@ -79,6 +115,34 @@ def test_an_empty_dag_is_refused() -> None:
 def test_a_dag_id_that_is_no_file_name_is_refused(dag_id: str) -> None:
     with pytest.raises(DefinitionError, match="dag_id must be a letter"):
         DAG(dag_id)
+
+
+@pytest.mark.parametrize("weight", [0, -1, float("inf"), float("nan"), True, "2"])
+def test_a_weight_that_is_no_number_above_zero_is_refused(weight: Any) -> None:
+    with pytest.raises(DefinitionError, match="DAG 'heavy': weight must be a number above 0, got "):
+        DAG("heavy", weight=weight)
+
+
+@pytest.mark.parametrize("limits", [{"bigquery": 0}, {"bigquery": 1.5}, {"bigquery": True}, {"bigquery": "2"}])
+def test_a_limit_that_is_no_whole_number_is_refused(limits: Any) -> None:
+    with pytest.raises(DefinitionError, match="limits: 'bigquery' must be a whole number of at least 1, got "):
+        DAG("limited", limits=limits)
+
+
+def test_limits_that_name_no_service_are_refused() -> None:
+    with pytest.raises(DefinitionError, match="limits must be numbers by service, got 3"):
+        DAG("limited", limits=3)  # type: ignore[arg-type]  # as a user may
+
+
+def test_a_limit_names_a_service_of_ours_or_of_a_task() -> None:
+    with DAG("limited", limits={"bigquery": 20, "fivetran_sync": 2}) as dag:
+        FivetranSync(task_id="a")
+    dag.check()
+
+    with DAG("mistaken", limits={"fivetran_sink": 2}) as dag:
+        FivetranSync(task_id="a")
+    with pytest.raises(DefinitionError, match="no service 'fivetran_sink'; did you mean 'fivetran_sync'"):
+        dag.check()
 
 
 @pytest.mark.parametrize("schedule", ["", "daily", "99 * * * *", "0 6 * *", "0 6 31 2 *"])
@@ -128,17 +192,6 @@ def test_a_task_has_its_own_retry_or_the_dags() -> None:
     with DAG("retrying", retry=Retry(attempts=3)) as dag:
         own, default = Nothing(task_id="own", retry=Retry(attempts=5)), Nothing(task_id="default")
     assert (dag.retry_of(own).attempts, dag.retry_of(default).attempts) == (5, 3)
-
-
-@given(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15)), max_size=40))
-def test_topological_order_respects_every_edge(edges: list[tuple[int, int]]) -> None:
-    upstream: dict[str, list[str]] = {str(n): [] for n in range(16)}
-    for one, other in edges:
-        if one != other:
-            upstream[str(max(one, other))].append(str(min(one, other)))
-    order = topological(upstream)
-    assert sorted(order) == sorted(upstream)
-    assert all(order.index(above) < order.index(name) for name, many in upstream.items() for above in many)
 
 
 # teardowns ---------------------------------------------------------------------------------------------------------

@@ -69,6 +69,8 @@ retry: {attempts: 4, wait: {minutes: 1}, max_wait: 90, jitter: 0, on: [TimeoutEr
 params: {day: {date: 2022-01-31}, at: {datetime: 2022-01-31T06:00:00+00:00}, n: {decimal: 0.1}, list: [{time: "06:00"}]}
 description: what for
 max_processors: 3
+weight: 0.5
+limits: {bigquery: 20}
 on_sigterm: cancel
 infer: true
 tasks: {a: {operator: BigQueryQuery, sql: SELECT 1}}
@@ -88,6 +90,8 @@ tasks: {a: {operator: BigQueryQuery, sql: SELECT 1}}
         },
         "description": "what for",
         "max_processors": 3,
+        "weight": 0.5,
+        "limits": {"bigquery": 20},
         "on_sigterm": "cancel",
         "infer": True,
     }

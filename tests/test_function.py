@@ -94,6 +94,64 @@ def test_options_are_fields_of_the_task_and_those_of_the_call_win() -> None:
     assert (other.priority, other.trigger_rule.value, made.trigger_rule.value) == (1, "all_success", "all_done")
 
 
+def test_a_second_task_without_arguments_is_the_first_one_under_another_name() -> None:
+    @task(retry=Retry(attempts=4), reads=[], writes=[Table("a.b")], timeout=60)
+    def function() -> None: ...
+
+    with DAG("d") as dag:
+        first = function()
+        second, third = function(), function.options(task_id="third")()
+        first >> [second, third]
+
+    same = set(FunctionTask.model_fields) - {"task_id"}
+    for made, name in ((second, "function__1"), (third, "third")):
+        assert (type(made), made.task_id, dag.tasks[name], dag.upstream[name]) == (
+            FunctionTask,
+            name,
+            made,
+            ("function",),
+        )
+        assert {field: getattr(made, field) for field in same} == {field: getattr(first, field) for field in same}
+        assert (made.model_fields_set, made.source.line) == (first.model_fields_set, first.source.line + 1)
+        assert made not in (first, dag)
+    assert dag.upstream["function"] == ()
+
+
+def test_what_makes_a_task_another_one_is_checked_again() -> None:
+    @task
+    def function(number: int = 1) -> None: ...
+
+    with DAG("one"):
+        first, late = function(), function.options(priority=3)()
+        other = function(2)
+    with DAG("two") as dag:
+        again = function()
+        with pytest.raises(DefinitionError, match="task 'a b': field 'task_id': "):
+            function.options(task_id="a b")()
+        with pytest.raises(DefinitionError, match="task 'function': another task has this id"):
+            function.options(task_id="function")()
+        with pytest.raises(DefinitionError, match="task 'function': is not in DAG 'one', so no edge"):
+            first >> again
+
+    assert (first.priority, late.priority, other.arguments, dag.tasks) == (0, 3, {"number": 2}, {"function": again})
+
+
+def test_a_teardown_is_checked_against_each_dag() -> None:
+    @task
+    def make() -> None: ...
+
+    with DAG("one"):
+        made = make()
+        remove = task(teardown_of=made)(clean)
+        assert (remove().teardown_of, remove().teardown_of) == (("make",), ("make",))
+    with DAG("two"), pytest.raises(DefinitionError, match="cannot clean up after 'make', which is not in this DAG"):
+        remove()
+
+
+def clean() -> None:
+    """Nothing to do."""
+
+
 def test_what_it_touches_is_what_was_declared(ctx: Context) -> None:
     with DAG("d"):
         declared, opaque = copy(Table("a.b")), double(1)
@@ -359,7 +417,7 @@ def test_a_branch_without_downstreams_says_so(ctx: Context) -> None:
         branch = choose("left")
     with pytest.raises(TaskError, match=r"picked 'left', .*; nothing is downstream of it"):
         branch.execute(ctx)
-    assert branch.execute(replace(ctx, downstream=("left",))) == ["left"]
+    assert branch.execute(replace(ctx, choices=lambda _: ("left",))) == ["left"]
 
 
 def test_what_a_branch_returned_is_an_output_like_any_other(project: Path) -> None:

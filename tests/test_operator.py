@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from pydag_gcp.errors import DefinitionError
 from pydag_gcp.identity import label_value, remote_id, request_label
 from pydag_gcp.operator import Context, Operator, RemoteOperator, Status
+from pydag_gcp.operators import BigQueryCopy, BigQueryQuery, DataprocDeleteCluster
 from pydag_gcp.states import TriggerRule
 
 
@@ -38,6 +39,37 @@ class Job(RemoteOperator):
 
     def cancel(self, ctx: Context, handle: Mapping[str, Any]) -> None:
         return None
+
+
+@pytest.mark.parametrize(
+    ("kind", "service"),
+    [(Job, "job"), (BigQueryQuery, "bigquery"), (BigQueryCopy, "bigquery"), (DataprocDeleteCluster, "dataproc")],
+)
+def test_remote_work_has_a_service(kind: type[RemoteOperator], service: str) -> None:
+    assert kind.service == service
+
+
+def test_the_service_of_a_class_is_that_of_its_base_or_its_own_name() -> None:
+    class Sync(Job):
+        pass
+
+    class Other(Job):
+        service = "mine"
+
+    class HTTPSyncJob2Run(RemoteOperator):
+        pass
+
+    assert (Sync.service, Other.service, HTTPSyncJob2Run.service) == ("job", "mine", "http_sync_job2_run")
+
+
+def test_which_fields_were_given_is_kept_once_and_no_copy_changes_it() -> None:
+    first, second = (Copy(task_id=name, source_uri="x") for name in ("a", "b"))
+    third = Copy(task_id="c", source_uri="x", times=2)
+    changed = first.model_copy(update={"times": 3})
+
+    assert first.model_fields_set is second.model_fields_set
+    assert second.model_fields_set == {"task_id", "source_uri"}
+    assert third.model_fields_set == changed.model_fields_set == {"task_id", "source_uri", "times"}
 
 
 WRONG = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -11,12 +12,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import PrivateAttr
 
 from pydag_gcp.dag import DAG
+from pydag_gcp.dependencies import restricted
 from pydag_gcp.errors import DefinitionError
 from pydag_gcp.function import task
 from pydag_gcp.operator import Context, Operator
-from pydag_gcp.planner import Plan, new_run_id, plan, restricted
+from pydag_gcp.planner import Plan, new_run_id, plan
 from pydag_gcp.redaction import MASK
 from pydag_gcp.resources import Resource, Table
 from pydag_gcp.runtime_value import Param
@@ -290,3 +293,62 @@ def test_what_was_asked_for_is_json(project: Path) -> None:
     }
     # And it gives the same params when it is read again
     assert asked.resolve_params(found.options["params"]) == found.context.params
+
+
+class Keeping(Touch):
+    _seen: str = PrivateAttr(default="")
+
+
+def test_only_what_has_a_template_or_a_memory_is_copied(project: Path) -> None:
+    with DAG("copies") as dag:
+        plain, kept = Touch(task_id="plain"), Keeping(task_id="kept")
+        write = Write(task_id="write", table=Table("d.t"), text="{{ ds }}")
+    found = planned(dag, logical_date=DAY)
+
+    assert found.tasks["plain"] is plain
+    assert found.tasks["kept"] is not kept
+    assert (found.tasks["write"], write) == (found.tasks["write"], dag.tasks["write"])
+    assert isinstance(found.tasks["write"], Write)
+    assert (found.tasks["write"].text, write.text) == ("2026-02-03", "{{ ds }}")
+
+
+@task
+def nothing() -> None: ...
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_chain_of_very_many_tasks_is_planned(project: Path, backwards: bool) -> None:
+    with DAG("long") as dag:
+        tasks = [nothing() for _ in range(5000)]
+        for above, below in itertools.pairwise(reversed(tasks) if backwards else tasks):
+            above >> below
+    found = planned(dag)
+    assert found.warnings == ()
+    assert sum(map(len, found.upstream.values())) == 4999
+    assert planned(dag, only=["nothing__2500"]).upstream == {"nothing__2500": ()}
+
+
+def test_very_many_tasks_of_which_nothing_is_known_are_told_of_once(project: Path) -> None:
+    with DAG("wide") as dag:
+        tasks = [nothing() for _ in range(5000)]
+        tasks >> nothing()
+    (warning,) = planned(dag).warnings
+    assert "'nothing', 'nothing__1', 'nothing__2' and 4997 more may run at the same time" in warning
+
+
+def test_very_many_readers_of_what_one_task_writes_are_ordered(project: Path) -> None:
+    class Read(Operator):
+        def reads(self, ctx: Context) -> frozenset[Resource]:
+            return frozenset({Table("d.t")})
+
+        def writes(self, ctx: Context) -> frozenset[Resource]:
+            return frozenset()
+
+        def execute(self, ctx: Context) -> None:
+            return None
+
+    with DAG("wide", infer=True) as dag:
+        for number in range(2000):
+            Read(task_id=f"read_{number}")
+        Write(task_id="write", table=Table("d.t"))
+    assert planned(dag).upstream["write"] == tuple(f"read_{number}" for number in range(2000))

@@ -57,9 +57,9 @@ class OnCluster(Job):
 
 @pytest.fixture
 def service(listening: int) -> Service:
-    Job.service = Service()
+    Job.cloud = Service()
     Up.there, Up.started = False, []
-    return Job.service
+    return Job.cloud
 
 
 def dag() -> DAG:

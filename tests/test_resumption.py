@@ -35,8 +35,8 @@ pytestmark = pytest.mark.usefixtures("project")
 
 @pytest.fixture
 def service(listening: int) -> Service:
-    Job.service = Service()
-    return Job.service
+    Job.cloud = Service()
+    return Job.cloud
 
 
 def detached_at(task_id: str, state: TaskState = TaskState.DEFERRED) -> Callable[[Event], None]:
@@ -92,6 +92,43 @@ def one_job(**fields: Any) -> DAG:
 
 
 # resume ------------------------------------------------------------------------------------------------------------
+
+
+def many_jobs(limits: dict[str, int]) -> DAG:
+    """Six jobs, the first three of which are more important."""
+    with DAG("many_jobs", limits=limits) as dag:
+        for number in range(6):
+            Job(task_id=f"job{number}", seconds=0.05 if number > 2 else 0.3, priority=int(number < 3))
+    return dag
+
+
+def test_jobs_that_are_taken_up_count_among_those_in_flight(service: Service) -> None:
+    # Given a run that was left with three jobs in flight, and may have one now
+    flying: set[str] = set()
+
+    def detach(event: Event) -> None:
+        if isinstance(event, TaskChanged) and event.state is TaskState.DEFERRED:
+            flying.add(event.task_id)
+            if len(flying) == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    left = run(many_jobs({"job": 3}), detach)
+    assert (left.state, flying) == (RunState.INTERRUPTED, {"job0", "job1", "job2"})
+    # When it goes on
+    begun: list[set[str]] = []
+
+    def count(event: Event) -> None:
+        if isinstance(event, TaskChanged) and event.state is TaskState.RUNNING:
+            flying.add(event.task_id)
+            begun.append(set(flying))
+        elif isinstance(event, TaskChanged) and event.state.final:
+            flying.remove(event.task_id)
+
+    resumed = resume(many_jobs({"job": 1}), left.run_id, count)
+    # Then the others begin one after another, once all three are over
+    assert resumed.state is RunState.SUCCESS
+    assert [len(jobs) for jobs in begun] == [1, 1, 1]
+    assert len(service.submits) == 6
 
 
 def test_a_run_goes_on_where_it_stopped_and_submits_no_job_twice(service: Service) -> None:

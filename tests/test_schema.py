@@ -77,6 +77,7 @@ HEADS = [
     "retry: {attempts: 2}",
     "params: {a: 1, b: {date: '2022-01-31'}}",
     "{description: d, max_processors: 2, on_sigterm: cancel, infer: true}",
+    "{weight: 2.5, limits: {bigquery: 20, dataproc: 1}}",
 ]
 
 WRONG = [
@@ -128,6 +129,10 @@ WRONG_HEADS = [
     "params: [1]",
     "description: [1]",
     "max_processors: 0",
+    "weight: 0",
+    "limits: {bigqery: 20}",
+    "limits: {bigquery: 0}",
+    "limits: 20",
     "on_sigterm: ignore",
     "infer: maybe",
 ]

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pydag_gcp import DAG, Cluster, Operator
+from pydag_gcp.access import Access, access_of
 from pydag_gcp.errors import DefinitionError
-from pydag_gcp.operator import Context
+from pydag_gcp.operator import Context, RemoteOperator
 from pydag_gcp.operators import DataprocCreateCluster, DataprocDeleteCluster, DataprocPySparkJob
-from pydag_gcp.selection import select
+from pydag_gcp.selection import of_kind, select
 
 CLUSTER = Cluster("warm")
 
@@ -25,7 +26,8 @@ class Step(Operator):
 
 
 def chosen(dag: DAG, ctx: Context, *, only: Sequence[str] = (), start_from: Sequence[str] = ()) -> set[str]:
-    return set(select(dag.tasks, dag.upstream, lambda task_id: replace(ctx, task_id=task_id), only, start_from))
+    accesses = {task_id: access_of(task, replace(ctx, task_id=task_id)) for task_id, task in dag.tasks.items()}
+    return set(select(dag.tasks, dag.upstream, accesses, only, start_from))
 
 
 def spark(task_id: str, cluster: Cluster = CLUSTER) -> Operator:
@@ -100,10 +102,16 @@ def test_from_is_closed_downstream_and_takes_nothing_else(edges: set[tuple[int, 
         for above, below in edges:
             if above < below:
                 tasks[above] >> tasks[below]
-    found = select(dag.tasks, dag.upstream, _no_context, (), [f"t{start}"])
+    nothing = Access(reads=frozenset(), writes=frozenset())
+    found = select(dag.tasks, dag.upstream, dict.fromkeys(dag.tasks, nothing), (), [f"t{start}"])
     for task_id, upstream in dag.upstream.items():
         assert (task_id in found) == (task_id == f"t{start}" or any(other in found for other in upstream))
 
 
-def _no_context(task_id: str) -> Context:
-    return None  # type: ignore[return-value]  # these tasks do not look at it
+def test_the_tasks_of_a_class_are_those_of_its_subclasses_too() -> None:
+    tasks = cluster_dag().tasks
+
+    assert of_kind(tasks, RemoteOperator) == ["create", "ingest", "delete", "other", "elsewhere"]
+    assert of_kind(tasks, Step) == ["load", "after"]
+    assert of_kind(tasks, Operator) == list(tasks)
+    assert of_kind({}, Operator) == []

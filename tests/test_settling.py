@@ -34,8 +34,8 @@ with DAG("in_a_file") as dag:
 
 @pytest.fixture
 def service(listening: int) -> Service:
-    Job.service = Service()
-    return Job.service
+    Job.cloud = Service()
+    return Job.cloud
 
 
 def told(into: list[str]) -> Callable[[Event], None]:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,6 +29,7 @@ from pydag_gcp.gcp import Clients, Endpoints, Target
 from pydag_gcp.local import daemon
 from pydag_gcp.operator import Context, Done, Failed, RemoteOperator, Running
 from pydag_gcp.retry import is_transient
+from tests.contexts import first_try
 
 # HTTP -----------------------------------------------------------------------------------------------------------------
 
@@ -104,6 +105,7 @@ class HttpService:
         jobs, objects = "/bigquery/v2/projects/([^/]+)/jobs", "/storage/v1/b/([^/]+)/o"
         return [
             ("POST", jobs, self._insert),
+            ("GET", jobs, self._list_jobs),
             ("GET", f"{jobs}/([^/]+)", self._get),
             ("POST", f"{jobs}/([^/]+)/cancel", self._cancel),
             ("GET", "/bigquery/v2/projects/([^/]+)/queries/([^/]+)", self._results),
@@ -135,6 +137,14 @@ class HttpService:
             self.hidden -= bool(self.hidden)
             return api_error(404, "notFound", f"Not found: Job {project}:US.{job_id}")
         return 200, self.jobs[job_id]
+
+    def _list_jobs(self, request: Request, project: str) -> Answer:
+        """One job on a page: https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs/list."""
+        (state,) = request.query["stateFilter"]
+        found = [job for job in reversed(self.jobs.values()) if job["status"]["state"] == state.upper()]
+        start = int(request.query.get("pageToken", ["0"])[0])
+        more = {"nextPageToken": str(start + 1)} if len(found) > start + 1 else {}
+        return 200, {"jobs": found[start : start + 1], **more}
 
     def _cancel(self, request: Request, project: str, job_id: str) -> Answer:
         self.end(job_id, error={"reason": "stopped", "message": "Job execution was cancelled"})
@@ -349,6 +359,12 @@ class DataprocService:
             raise not_found(f"Job {request.job_id}")
         return self.jobs[request.job_id]
 
+    def _list_jobs(self, request: dataproc_v1.ListJobsRequest) -> dataproc_v1.ListJobsResponse:
+        """One job on a page, whatever its state is."""
+        jobs, start = list(self.jobs.values()), int(request.page_token or 0)
+        token = str(start + 1) if len(jobs) > start + 1 else ""
+        return dataproc_v1.ListJobsResponse(jobs=jobs[start : start + 1], next_page_token=token)
+
     def _cancel_job(self, request: dataproc_v1.CancelJobRequest) -> dataproc_v1.Job:
         self.set_job(request.job_id, "CANCEL_PENDING")
         return self.jobs[request.job_id]
@@ -370,6 +386,7 @@ def _grpc_handlers(service: DataprocService) -> list[grpc.GenericRpcHandler]:
         "google.cloud.dataproc.v1.JobController": {
             "SubmitJob": (dataproc_v1.SubmitJobRequest.deserialize, dataproc_v1.Job.serialize),
             "GetJob": (dataproc_v1.GetJobRequest.deserialize, dataproc_v1.Job.serialize),
+            "ListJobs": (dataproc_v1.ListJobsRequest.deserialize, dataproc_v1.ListJobsResponse.serialize),
             "CancelJob": (dataproc_v1.CancelJobRequest.deserialize, dataproc_v1.Job.serialize),
         },
         "google.longrunning.Operations": {"GetOperation": (operations_pb2.GetOperationRequest.FromString, operation)},
@@ -538,17 +555,5 @@ class Cloud:
 
 
 def _context(clients: Clients, folder: Path) -> Context:
-    moment = datetime(2022, 1, 31, tzinfo=UTC)
-    return Context(
-        dag_id="Daily Sales",
-        run_id="r1",
-        task_id="t",
-        try_number=1,
-        logical_date=moment,
-        data_interval_start=moment,
-        data_interval_end=moment,
-        params={},
-        folder=folder,
-        project_folder=folder,
-        clients=clients,
-    )
+    ctx = first_try(folder, clients, datetime(2022, 1, 31, tzinfo=UTC))
+    return replace(ctx, dag_id="Daily Sales", run_id="r1", task_id="t")

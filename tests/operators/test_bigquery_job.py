@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -255,3 +257,78 @@ def test_a_setting_that_would_be_ignored_is_refused(config: dict[str, Any]) -> N
 def test_labels_are_checked_at_construction(labels: dict[str, str], expected: str) -> None:
     with pytest.raises(DefinitionError, match=expected):
         load(labels=labels)
+
+
+# many jobs, looked at together ----------------------------------------------------------------------------------------
+
+LIST = ("GET", "/bigquery/v2/projects/acme-1/jobs")
+SINCE = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+def listed(ctx: Context, *job_ids: str, location: str = "US") -> Mapping[str, Running]:
+    handle = {"project": "acme-1", "location": location, "job_id": job_ids[0]}
+    return load().listed(ctx, handle, frozenset(job_ids), SINCE)
+
+
+def test_jobs_are_listed_together_if_they_share_project_and_location() -> None:
+    handle = {"project": "acme-1", "location": "US", "job_id": "pydag-1"}
+    assert load().listing(handle) == load(task_id="u").listing({**handle, "job_id": "pydag-2"})
+    assert load().listing(handle) != load().listing({**handle, "location": "EU"})
+
+
+def test_a_list_shows_the_jobs_that_go_on_over_all_its_pages(ctx: Context, http: HttpService) -> None:
+    # Given jobs of which some run, one is pending and one is over
+    for number in range(5):
+        load().submit(ctx, f"pydag-{number}")
+    http.jobs["pydag-1"]["status"] = {"state": "PENDING"}
+    http.end("pydag-2")
+    # When some of them are listed
+    found = listed(ctx, "pydag-0", "pydag-1", "pydag-2", "pydag-3")
+    # Then those of them are there that are not over
+    running, pending = Running(detail="BigQuery job RUNNING"), Running(detail="BigQuery job PENDING")
+    assert found == {"pydag-3": running, "pydag-1": pending, "pydag-0": running}
+    # And pending ones were asked for first, from an hour before, by pages
+    lists = http.sent(*LIST)
+    assert [request.query["stateFilter"] for request in lists] == [["pending"], *[["running"]] * 3]
+    assert {request.query["maxResults"][0] for request in lists} == {"1000"}
+    hour_before = int((SINCE.timestamp() - 3600) * 1000)
+    assert {int(request.query["minCreationTime"][0]) for request in lists} == {hour_before}
+    assert "allUsers" not in lists[0].query
+
+
+def test_a_list_is_read_no_further_than_all_are_seen(ctx: Context, http: HttpService) -> None:
+    for number in range(5):
+        load().submit(ctx, f"pydag-{number}")
+    assert listed(ctx, "pydag-4").keys() == {"pydag-4"}
+    assert len(http.sent(*LIST)) == 2
+
+
+def test_a_job_of_the_same_id_elsewhere_is_another(ctx: Context, http: HttpService) -> None:
+    load().submit(ctx, "pydag-1")
+    assert listed(ctx, "pydag-1", location="EU") == {}
+    assert listed(ctx, "pydag-1", location="us").keys() == {"pydag-1"}
+
+
+@pytest.mark.parametrize(("status", "reason", "transient"), [(403, "accessDenied", False), (429, "x", True)])
+def test_a_list_may_be_refused(ctx: Context, http: HttpService, status: int, reason: str, transient: bool) -> None:
+    errors = [{"reason": reason, "message": "not now, or never"}]
+    http.refusals["GET .*/jobs"] = (
+        status,
+        {"error": {"code": status, "message": errors[0]["message"], "errors": errors}},
+    )
+    with pytest.raises(Exception, match="not now, or never") as caught:
+        listed(ctx, "pydag-1")
+    assert is_transient(caught.value) is transient
+    if not transient:
+        assert "BigQuery jobs of project 'acme-1' cannot be listed: not now, or never" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reason", "throttled"), [("rateLimitExceeded", True), ("jobRateLimitExceeded", True), ("quotaExceeded", False)]
+)
+def test_a_job_that_failed_for_its_rate_says_so(ctx: Context, http: HttpService, reason: str, throttled: bool) -> None:
+    handle = load().submit(ctx, "pydag-1")
+    http.end("pydag-1", error={"reason": reason, "message": "too much"})
+    status = load().poll(ctx, handle)
+    assert isinstance(status, Failed)
+    assert status.throttled is throttled

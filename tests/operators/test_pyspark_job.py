@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -491,3 +492,27 @@ def test_all_arguments_may_come_from_upstream(ctx: Context) -> None:
     assert resolved.args == ("a", "1")
     with pytest.raises(TaskError, match=r"field 'args\.0': input should be a valid string"):
         job(args=Output("argv")).resolved(replace(ctx, outputs=lambda _: [{}]))
+
+
+def test_a_list_shows_the_jobs_that_go_on_over_all_its_pages(ctx: Context, dataproc: DataprocService) -> None:
+    # Given jobs of which one is over
+    handles = [job().submit(ctx, f"pydag-{number}") for number in range(4)]
+    dataproc.set_job("pydag-2", "DONE")
+    assert len({job().listing(handle) for handle in handles}) == 1
+    # When some of them are listed
+    wanted = frozenset({"pydag-0", "pydag-1", "pydag-2"})
+    found = job().listed(ctx, handles[0], wanted, datetime(2026, 1, 2, tzinfo=UTC))
+    # Then those are there that are not over, even if the service shows others
+    assert found == dict.fromkeys(["pydag-0", "pydag-1"], Running(detail="Spark job PENDING"))
+    lists = dataproc.called("ListJobs")
+    assert len(lists) == 4
+    assert {(one.project_id, one.region, one.job_state_matcher.name) for one in lists} == {
+        ("acme-1", "us-central1", "ACTIVE")
+    }
+
+
+def test_a_list_that_is_refused_says_so(ctx: Context, dataproc: DataprocService) -> None:
+    handle = job().submit(ctx, "pydag-1")
+    dataproc.refuse("ListJobs", "PERMISSION_DENIED", "you may not")
+    with pytest.raises(TaskError, match="Dataproc jobs in region 'us-central1' cannot be listed: you may not"):
+        job().listed(ctx, handle, frozenset({"pydag-1"}), datetime(2026, 1, 2, tzinfo=UTC))

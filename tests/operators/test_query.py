@@ -331,7 +331,7 @@ def test_sql_in_a_bucket_is_fixed_by_the_first_submit_of_a_try(ctx: Context, htt
     assert len(http.jobs) == 1
     assert len(http.sent("GET", "/download/.*")) == 1
     task.submit(replace(ctx, try_number=2), "pydag-2")  # a new try sees the mended file
-    assert http.requests[-1].json["configuration"]["query"]["query"] == "INSERT INTO d.a SELECT 2"
+    assert http.jobs["pydag-2"]["configuration"]["query"]["query"] == "INSERT INTO d.a SELECT 2"
 
 
 def test_sql_in_a_bucket_that_was_fetched_is_what_every_try_sends(ctx: Context, http: HttpService) -> None:
@@ -344,7 +344,7 @@ def test_sql_in_a_bucket_that_was_fetched_is_what_every_try_sends(ctx: Context, 
     assert task.writes(ctx) == frozenset({Table("acme-1.d.a")})
     http.objects["bucket", "q.sql"] = b"INSERT INTO d.b SELECT 2"
     task.submit(replace(ctx, try_number=2), "pydag-2")
-    assert http.requests[-1].json["configuration"]["query"]["query"] == "INSERT INTO d.a SELECT 1"
+    assert http.jobs["pydag-2"]["configuration"]["query"]["query"] == "INSERT INTO d.a SELECT 1"
     assert len(http.sent("GET", "/download/.*")) == 1
 
 
