@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pydag_gcp.errors import JobUnsettled, LocalCloudError, TaskError, TaskTimeout
+from pydag_gcp.limits import Limits
 from pydag_gcp.operator import Context, Operator
 from pydag_gcp.outages import Outages
 from pydag_gcp.resources import Resource
@@ -23,8 +23,10 @@ from pydag_gcp.states import TaskState
 from pydag_gcp.store import Store
 
 if TYPE_CHECKING:
+    from pydag_gcp.polling import Polling
     from pydag_gcp.record import Record
 
+_RUNNING, _SUCCESS = TaskState.RUNNING, TaskState.SUCCESS
 #: Shortest time that a timed-out function is given to return before its task fails, if it would be tried again.
 GRACE = 60.0
 #: Most characters of JSON, and levels of lists and dicts, that a result may have: it is stored, and copied for each
@@ -32,16 +34,14 @@ GRACE = 60.0
 _LARGEST, _DEEPEST = 16_000_000, 100
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of a call: a value, or the error it raised."""
 
     value: Any = None
     error: BaseException | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class End:
+class End(NamedTuple):
     """How a try ended.
 
     Attributes:
@@ -71,13 +71,20 @@ class Timer(Protocol):
 
 
 class Driver(Protocol):
-    """What an attempt needs of the executor."""
+    """What an attempt needs of the executor.
+
+    Attributes:
+        setups: The tasks that others clean up after.
+    """
 
     store: Store
     outages: Outages
+    limits: Limits
+    polling: Polling
+    setups: frozenset[str]
 
-    def work(self, attempt: Attempt, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
-        """Call ``function`` on the processor that the attempt holds, then ``then``; the processor is free again."""
+    def work(self, slots: int, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
+        """Call ``function`` on the processors that the attempt holds, then ``then``; they are free again."""
 
     def call(self, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
         """Make one short API call that holds no processor, then ``then``."""
@@ -94,6 +101,14 @@ class Driver(Protocol):
     def wants_another(self, attempt: Attempt, end: End) -> bool:
         """Tell whether another try would follow this end."""
 
+    def settled(self) -> None:
+        """Wait until all that was recorded is durable; from any thread but the driving one, before it matters.
+
+        Raises:
+            LeaseLost: It cannot be, as the run is not ours any more. The driver knows, and calls nothing back any more.
+            StoreError: It cannot be. The same holds.
+        """
+
     def check_lease(self) -> None:
         """Make sure that the run is still ours to drive; from any thread, right before anything has an effect.
 
@@ -102,11 +117,11 @@ class Driver(Protocol):
             StoreError: Nobody can tell. The same holds.
         """
 
-    def reads(self, attempt: Attempt) -> Mapping[str, str | None]:
-        """The versions of what the attempt is going to read, as they were when it was decided that it runs."""
+    def reads(self, task_id: str) -> Mapping[str, str | None]:
+        """The versions of what a task is going to read, as they were when it was decided that it runs."""
 
-    def needs_observation(self, attempt: Attempt) -> bool:
-        """Tell whether :meth:`observe` would ask anybody for anything."""
+    def needs_observation(self, task_id: str) -> bool:
+        """Tell whether :meth:`observe` of a try of the task would ask anybody for anything."""
 
     def observe(self, attempt: Attempt, result: Any, *, last: bool) -> tuple[Record, ...]:
         """See what a success has left in the cloud; on a thread for short calls.
@@ -138,6 +153,15 @@ class Attempt(ABC):
 
     #: The id of its remote job, chosen beforehand; empty for local work.
     job_id: str = ""
+    #: The service that its job goes to; None: it is local work.
+    service: str | None = None
+    # What most tries never change is not stored for each.
+    _over = False
+    _deadline: Timer | None = None
+    _succeeded = False
+    _blind = 0  # looks at what it has left, as a success, that came to nothing
+    _look_until = 0.0
+    _hurried = False
 
     def __init__(self, task: Operator, ctx: Context, driver: Driver) -> None:
         self.task = task
@@ -145,12 +169,6 @@ class Attempt(ABC):
         self.driver = driver
         self.started = datetime.now(UTC)
         self._began = driver.clock()
-        self._over = False
-        self._deadline: Timer | None = None
-        self._succeeded = False
-        self._blind = 0  # looks at what it has left, as a success, that came to nothing
-        self._look_until = 0.0
-        self._hurried = False
 
     def start(self) -> None:
         """Begin. The caller has given it a processor.
@@ -158,13 +176,18 @@ class Attempt(ABC):
         Raises:
             StoreError: The try could not be recorded, so it was not begun.
         """
-        ctx = self.ctx
-        reads = self.driver.reads(self)
-        self.driver.store.start_try(
-            ctx.run_id, ctx.task_id, ctx.try_number, job_id=self.job_id or None, at=self.started, reads=reads
+        ctx, driver = self.ctx, self.driver
+        driver.store.start_try(
+            ctx.run_id,
+            ctx.task_id,
+            ctx.try_number,
+            job_id=self.job_id or None,
+            at=self.started,
+            reads=driver.reads(ctx.task_id),
         )
-        self.driver.report(self, TaskState.RUNNING)
-        self._mind_the_time()
+        driver.report(self, _RUNNING)
+        if self.task.timeout is not None:
+            self._mind_the_time()
         self._start()
 
     @abstractmethod
@@ -198,8 +221,8 @@ class Attempt(ABC):
         self._succeeded = True
         if self._deadline is not None:
             self._deadline.cancel()
-        if not self.driver.needs_observation(self):
-            self._end(End(state=TaskState.SUCCESS, result=result))
+        if not self.driver.needs_observation(self.ctx.task_id):
+            self._end(End(_SUCCESS, result))
             return
         self._look_until = self.driver.clock() + RESEND_LIMIT
         self._observe(result)
@@ -249,10 +272,14 @@ class LocalAttempt(Attempt):
             self._end(End(state=TaskState.CANCELLED))
 
     def _start(self) -> None:
-        self.driver.work(self, self._work, self._returned)
+        self.driver.work(self.task.slots, self._work, self._returned)
 
     def _work(self) -> Any:
         task = self.task.resolved(self.ctx)
+        if self.ctx.task_id in self.driver.setups:
+            self.driver.settled()  # or, after a kill, nobody would know that there is something to clean up
+        if self._over:  # cancelled meanwhile: what is to clean up after it may have ended
+            return None
         self.driver.check_lease()
         return as_json(task.execute(self.ctx))
 
@@ -280,6 +307,8 @@ def as_json(value: Any) -> Any:
     Raises:
         TaskError: It is something else, or too much; names the type or the limit.
     """
+    if _is_plain(value):
+        return value
     try:
         text = json.dumps(value, default=_resource_fields, allow_nan=False)
         plain = json.loads(text, object_pairs_hook=_with_own_keys)
@@ -297,6 +326,13 @@ def as_json(value: Any) -> Any:
         )
         raise TaskError(what, hint="write it to a table or an object, and return that")
     return plain
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is, without a look at its parts, what it would be if it were written as JSON and read again."""
+    if value is None or value is True or value is False:
+        return True
+    return (type(value) is str and len(value) < 1000) or (type(value) is int and -(2**63) < value < 2**63)
 
 
 def _resource_fields(value: object) -> Any:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,14 @@ def _no_output(task_id: str) -> Any:
 
 def _not_yet(_task_id: str) -> bool:
     return False
+
+
+def _no_choice(_task_id: str) -> tuple[str, ...]:
+    return ()
+
+
+def _common_log(_task_id: str, _try_number: int) -> logging.Logger:
+    return logging.getLogger("pydag_gcp.task")
 
 
 def _no_secret(reference: str) -> str:
@@ -48,11 +57,10 @@ class Context:
     #: The project: the folder of the nearest pydag.toml or pyproject.toml.
     project_folder: Path
     clients: Clients
-    log: logging.Logger | logging.LoggerAdapter[logging.Logger] = field(
-        default_factory=lambda: logging.getLogger("pydag_gcp.task")
-    )
-    #: The ids of the tasks directly downstream, teardowns excepted: what a branch may choose from.
-    downstream: tuple[str, ...] = ()
+    #: Answers :attr:`log`.
+    logs: Callable[[str, int], logging.Logger] = field(default=_common_log, repr=False)
+    #: Answers :attr:`downstream`.
+    choices: Callable[[str], tuple[str, ...]] = field(default=_no_choice, repr=False)
     #: Answers :meth:`output_of`.
     outputs: Callable[[str], Any] = field(default=_no_output, repr=False)
     #: Answers :meth:`succeeded`.
@@ -61,6 +69,23 @@ class Context:
     secrets: Callable[[str], str] = field(default=_no_secret, repr=False)
     #: What is left for queries of the run to read, in bytes; None: as much as they want.
     max_bytes: int | None = None
+
+    def of_try(self, task_id: str, try_number: int = 0) -> Context:
+        """The context of a try of a task of the same run: there are very many, so that it is copied as it stands."""
+        copy = object.__new__(Context)
+        copy.__dict__.update(self.__dict__, task_id=task_id, try_number=try_number)
+        copy.__dict__.pop("log", None)  # that is of one try
+        return copy
+
+    @cached_property
+    def log(self) -> logging.Logger:
+        """The log of the try; its file is made with the first line."""
+        return self.logs(self.task_id, self.try_number)
+
+    @property
+    def downstream(self) -> tuple[str, ...]:
+        """The ids of the tasks directly downstream, teardowns excepted: what a branch may choose from."""
+        return self.choices(self.task_id)
 
     @property
     def target(self) -> Target:

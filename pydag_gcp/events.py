@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from pydag_gcp.states import RunState, TaskState
 
@@ -32,9 +33,8 @@ class RunStarted:
     ended: Mapping[str, TaskState] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class TaskChanged:
-    """A task has another state, or more is known of it."""
+class TaskChanged(NamedTuple):
+    """A task has another state, or more is known of it. The one event of which there are very many, hence a tuple."""
 
     at: datetime
     run_id: str

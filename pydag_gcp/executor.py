@@ -1,48 +1,22 @@
-"""Drives one run: gives processors to ready tasks, waits for what happens, takes in how tries end.
-
-One thread, the caller's, owns all state. It sleeps in one place, the loop, until a worker has an answer, a timer is due
-or a signal came. Local work and submits run on processors; polls and other short calls on a few threads beside them.
-"""
+"""Executes a plan: holds its lease, settles what earlier runs left, and has its run driven to the end."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Collection, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
-from pydag_gcp import cache
-from pydag_gcp.attempt import Outcome
-from pydag_gcp.decision import Verdict
-from pydag_gcp.errors import LeaseLost, StoreError
 from pydag_gcp.events import Listener
-from pydag_gcp.function import BranchTask
-from pydag_gcp.heartbeat import hear, held, keep, tell
-from pydag_gcp.lease import Lease
-from pydag_gcp.ledger import Ledger
-from pydag_gcp.outages import PATIENCE
+from pydag_gcp.heartbeat import held, tell
+from pydag_gcp.loop import Loop
 from pydag_gcp.planner import Plan
-from pydag_gcp.preparation import prepare
-from pydag_gcp.processors import default_size
-from pydag_gcp.record import Success
+from pydag_gcp.processors import join
 from pydag_gcp.result import RunResult
-from pydag_gcp.resumption import INTERRUPTED, OpenTry, Past, check_jobs, check_unchanged
-from pydag_gcp.retry import RESEND, RESEND_LIMIT, is_transient
-from pydag_gcp.reuse import Reuse
-from pydag_gcp.scheduler import Scheduler
+from pydag_gcp.resumption import Past, check_jobs, check_unchanged
+from pydag_gcp.run import Run
 from pydag_gcp.settling import settle
-from pydag_gcp.signals import handled
-from pydag_gcp.states import RunState, TaskState
 from pydag_gcp.store import Store
 from pydag_gcp.threads import Threads
-from pydag_gcp.tries import LogHandler, Tries
-from pydag_gcp.verdicts import Verdicts
-from pydag_gcp.versions import Versions
-
-#: How often in a row it is asked whether a task has to run, where the cloud does not answer: as long as for results.
-_MOST_ASKED = round(RESEND_LIMIT / RESEND.max_wait)
+from pydag_gcp.tries import LogHandler
 
 
 def execute(
@@ -82,281 +56,29 @@ def execute(
         RunFailed: The run cannot go on, as what it took from an earlier run has changed.
         StoreError: The metadata database failed; jobs that were submitted go on.
     """
-    wanted = max_processors or plan.dag.max_processors or plan.settings.processors or default_size()
     with Store(plan.settings.store_url) as store, held(plan, store, listeners, wait=wait) as lease:
         if past is not None:
             check_unchanged(store, past)
             check_jobs(plan, past)
 
         def end(earlier: Plan, its_past: Past) -> RunResult:
-            return _Run(earlier, store, lease, Threads(wanted), (), None, its_past, cancel=True).drive()
+            with _threads(earlier, max_processors) as threads:
+                return Run(earlier, store, lease, threads, (), None, its_past, cancel=True).drive()
 
         settle(plan, store, end, partial(tell, plan, listeners))
-        return _Run(plan, store, lease, Threads(wanted), listeners, log_handler, past, cancel=cancel).drive()
+        with _threads(plan, max_processors) as threads:
+            return Run(plan, store, lease, threads, listeners, log_handler, past, cancel=cancel).drive()
 
 
-class _Run:
-    def __init__(
-        self,
-        plan: Plan,
-        store: Store,
-        lease: Lease,
-        threads: Threads,
-        listeners: Sequence[Listener],
-        log_handler: LogHandler | None,
-        past: Past | None,
-        *,
-        cancel: bool,
-    ) -> None:
-        self._store = store
-        self._lease = lease
-        self._past = past
-        self._left: dict[str, OpenTry] = {}
-        self._ledger = Ledger(plan, store, listeners, past)
-        self._plan = replace(plan, context=self._ledger.context(plan.context))
-        self._signal: int | None = None
-        self._scheduler = Scheduler(
-            plan.upstream,
-            rules=plan.rules,
-            priority={task_id: task.priority for task_id, task in plan.tasks.items()},
-            teardowns=plan.teardowns,
-        )
-        self._threads = threads
-        self._loop = threads.loop
-        records = cache.records(store, plan.settings, lambda text: self._loop.soon(partial(self._ledger.warn, text)))
-        reuse = Reuse(self._plan, records, Versions(plan.clients), cache=plan.cache)
-        self._verdicts = Verdicts(reuse, records, past.known if past else {})
-        self._tries = Tries(self._plan, store, lease, self._threads, self._ledger, self._verdicts, self, log_handler)
-        self._tries.uncounted.update(past.free if past else {})
-        self._ready = False
-        self._failure: BaseException | None = None
-        self._leaving = False
-        self._only_cancel = cancel
-        self._cancelled = False
-
-    # the loop ----------------------------------------------------------------------------------------------------
-
-    def drive(self) -> RunResult:
-        """Run to the end."""
-        with handled(self._signalled):
-            self._ledger.start(processors=self._threads.size, logs=self._plan.logs)
-            return self._drive()
-
-    def _drive(self) -> RunResult:
-        try:
-            keep(self._lease, self._threads)
-            hear(self._store, self._plan.run_id, self._threads, partial(self._end_early, "as somebody asked for"))
-            self._prepare()
-            while not self._leaving and not self._scheduler.done():
-                if self._ready:
-                    self._fill()
-                if not self._scheduler.done():  # as it is if all that was left is cached
-                    self._loop.wait()
-            self._raise_failure()
-            if self._scheduler.done():
-                self._verdicts.finish()
-            return self._ledger.end(self._stopped, signal=self._signal)
-        except LeaseLost:
-            raise  # nothing of the run is ours any more, its record least of all
-        except StoreError as error:
-            raise _with_live_jobs(error, self._tries.jobs) from error
-        except BaseException as error:
-            self._ledger.broke(error)
-            raise
-        finally:
-            self._threads.close()
-            self._tries.close()
-            self._plan.clients.close()
-
-    def _prepare(self) -> None:
-        self._reaching = self._threads.after(PATIENCE, self._not_reached)
-        preparing = partial(prepare, self._plan, self._verdicts, self._past, cancel=self._only_cancel)
-        self._threads.call(preparing, self._prepared)
-
-    def _not_reached(self) -> None:
-        target = self._plan.clients.target.name
-        self._ledger.warn(f"target {target!r} could not be reached for over {PATIENCE:g} s; waiting for its answer")
-
-    def _prepared(self, outcome: Outcome) -> None:
-        self._reaching.cancel()
-        if outcome.error is not None:
-            self.fail(outcome.error)
-            return
-        self._ready = True
-        for warning in outcome.value.warnings:
-            self._ledger.warn(warning)
-        for task_id, run_id in self._plan.recorded_by.items():
-            self._ledger.warn(f"the output of {task_id!r}, which is not in this run, is that of run {run_id}")
-        if self._past is not None:
-            self._take_up(self._past, outcome.value.repeat)
-        if self._only_cancel:
-            self._cancel()
-
-    def _fill(self) -> None:
-        """Start ready tasks while processors are free."""
-        while (task_id := self._scheduler.ready()) is not None:
-            match self._verdicts.of(task_id).verdict:
-                case Verdict.CACHED:
-                    self._take_cached()
-                case Verdict.LATER:
-                    self._scheduler.hold(task_id)
-                    self._decide(task_id)
-                case Verdict.RUN if self._threads.fits(self._plan.tasks[task_id].slots):
-                    self._scheduler.start(task_id)
-                    self._tries.begin(task_id, self._left.pop(task_id, None))
-                case Verdict.RUN:
-                    return
-
-    @property
-    def _stopped(self) -> RunState | None:
-        if self._leaving:
-            return RunState.INTERRUPTED
-        return RunState.CANCELLED if self._cancelled else None
-
-    def again(self, task_id: str) -> None:
-        """See :class:`pydag_gcp.tries.Course`."""
-        self._scheduler.again(task_id)
-
-    def fail(self, error: BaseException) -> None:
-        """See :class:`pydag_gcp.tries.Course`."""
-        self._failure = error
-        self._leave()
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    # what need not run -------------------------------------------------------------------------------------------
-
-    def _take_cached(self) -> None:
-        """End ready tasks that are cached, and those that become ready by it, in one step."""
-        with self._store.together():
-            while (task_id := self._scheduler.ready()) is not None:
-                decision = self._verdicts.of(task_id)
-                if decision.verdict is not Verdict.CACHED:
-                    return
-                self._ledger.cached(task_id, decision)
-                success = decision.record.success if decision.record else None
-                self._ended(task_id, TaskState.CACHED, success)
-
-    def _decide(self, task_id: str, asked: int = 1) -> None:
-        """Decide about a task whose upstreams have ended."""
-        self._threads.call(partial(self._verdicts.decide_now, task_id), partial(self._decided, task_id, asked))
-
-    def _decided(self, task_id: str, asked: int, outcome: Outcome) -> None:
-        error = outcome.error
-        for warning in outcome.value or ():
-            self._ledger.warn(warning)
-        if self._cancelled and task_id not in self._plan.teardowns:
-            self.end_task(task_id, TaskState.CANCELLED)
-        elif isinstance(error, StoreError):
-            self.fail(error)
-        elif error is None:
-            self._scheduler.again(task_id)
-        elif is_transient(error) and asked < _MOST_ASKED:
-            self._threads.after(RESEND.delay(asked), partial(self._decide, task_id, asked + 1))
-        else:
-            text = f"cannot tell whether it has to run: {self._ledger.redact.said(error)}"
-            self.end_task(task_id, TaskState.FAILED, error=text)
-
-    # a run that goes on ------------------------------------------------------------------------------------------
-
-    def _take_up(self, past: Past, repeat: Collection[str]) -> None:
-        """Go on where another process stopped."""
-        undone = {name for name, setups in self._plan.teardowns.items() if not set(setups).isdisjoint(repeat)}
-        again = undone | set(repeat)
-        ended = {name: task for name, task in past.ended.items() if name in self._plan.tasks and name not in again}
-        skip = [name for task in ended.values() for name in self._not_picked(task.task_id, task.state, task.result)]
-        self._tries.uncounted.update({name: past.tries[name] for name in again if name in past.tries})
-        states = {name: task.state for name, task in ended.items()}
-        begun = (past.begun - again) & self._plan.tasks.keys()
-        with self._store.together():
-            self._ledger.forget(again & past.ended.keys())
-            for name, outcome in self._scheduler.restore(states, begun, skip=skip, repeat=repeat):
-                self._settle(name, outcome)
-            for name in past.open.keys() & begun:
-                self._take_up_try(name, past.open[name])
-        for name, one in past.open.items():
-            if name in begun and one.has_job and one.handle is not None:
-                self._tries.begin(name, one)
-
-    def _take_up_try(self, task_id: str, one: OpenTry) -> None:
-        if one.over:
-            self._scheduler.again(task_id)
-        elif one.job_id is None:
-            now = datetime.now(UTC)
-            self._store.end_try(self._plan.run_id, task_id, one.number, TaskState.FAILED, error=INTERRUPTED, at=now)
-            self._tries.uncounted[task_id] += 1
-            self._scheduler.again(task_id)
-        elif one.handle is None:
-            self._left[task_id] = one
-            self._scheduler.again(task_id, surely=True)
-
-    # ends of tasks ------------------------------------------------------------------------------------------------
-
-    def end_task(self, task_id: str, state: TaskState, *, result: Any = None, error: str | None = None) -> None:
-        """See :class:`pydag_gcp.tries.Course`."""
-        success = Success(run_id=self._plan.run_id, try_number=self._ledger.tasks[task_id].tries)
-        self._ledger.settle(task_id, state, result=result, error=error)
-        self._ended(task_id, state, success if state is TaskState.SUCCESS else None)
-
-    def _ended(self, task_id: str, state: TaskState, success: Success | None) -> None:
-        """Take note of a task's end; those that never start because of it end with it."""
-        self._verdicts.ended(task_id, success)
-        skip = self._not_picked(task_id, state, self._ledger.tasks[task_id].result)
-        for other, outcome in self._scheduler.finish(task_id, state, skip):
-            self._settle(other, outcome)
-
-    def _settle(self, task_id: str, state: TaskState) -> None:
-        """End a task that never started."""
-        self._verdicts.ended(task_id, None)
-        self._ledger.settle(task_id, state)
-
-    def _not_picked(self, task_id: str, state: TaskState, result: Any) -> list[str]:
-        """The tasks that a branch that has ended well leaves out."""
-        if not state.good or not isinstance(self._plan.tasks[task_id], BranchTask):
-            return []
-        return [other for other in self._plan.branches.not_picked(task_id, result) if other in self._plan.tasks]
-
-    # its end from outside ----------------------------------------------------------------------------------------
-
-    def _signalled(self, number: int) -> None:
-        """Take in a signal; called between any two instructions of the driving thread."""
-        self._loop.soon(partial(self._on_signal, number))
-
-    def _on_signal(self, number: int) -> None:
-        second = self._signal is not None
-        self._signal = number
-        if second or (number == signal.SIGTERM and self._plan.dag.on_sigterm == "detach"):
-            self._leave()
-        else:
-            self._end_early("press Ctrl-C again to leave at once")
-
-    def _leave(self) -> None:
-        self._leaving = True
-        self._loop.stop()
-
-    def _end_early(self, why: str) -> None:
-        """Cancel, as soon as it is known what there is to cancel."""
-        self._ledger.warn(f"cancelling the jobs and waiting for their ends; {why}")
-        if self._ready or self._past is None:
-            self._cancel()
-        self._only_cancel = True
-
-    def _cancel(self) -> None:
-        if self._cancelled:
-            return
-        self._cancelled = True
-        self._threads.give_up_workers()
-        with self._store.together():
-            for task_id, state in self._scheduler.cancel():
-                self._settle(task_id, state)
-            self._tries.cancel_waiting()
-        self._tries.cancel()
-
-
-def _with_live_jobs(error: StoreError, jobs: Sequence[str]) -> StoreError:
-    """Name the jobs that nobody watches any more."""
-    if not jobs:
-        return error
-    return StoreError(f"{error.what}; not watched any more: {', '.join(jobs)}", where=error.where, hint=error.hint)
+def _threads(plan: Plan, most: int | None) -> Threads:
+    """The threads of a run, with its share of the processors."""
+    loop = Loop()
+    share = join(
+        plan.dag.dag_id,
+        run_id=plan.run_id,
+        weight=plan.dag.weight,
+        most=most or plan.dag.max_processors,
+        size=plan.settings.processors,
+        granted=loop.wake,
+    )
+    return Threads(share, loop)

@@ -14,10 +14,12 @@ from typing import Any
 from pydag_gcp.context import Context
 from pydag_gcp.decision import Decision
 from pydag_gcp.events import Event, Listener, RunEnded, RunStarted, RunWarned, TaskChanged
+from pydag_gcp.outline import outline
 from pydag_gcp.planner import Plan
 from pydag_gcp.redaction import Redactor
-from pydag_gcp.result import RunResult, TaskResult
-from pydag_gcp.resumption import Past, described
+from pydag_gcp.result import RunResult
+from pydag_gcp.resumption import Past
+from pydag_gcp.rows import Results, Row
 from pydag_gcp.secret import Secrets
 from pydag_gcp.states import BAD, RunState, TaskState
 from pydag_gcp.store import Store
@@ -36,13 +38,14 @@ class Ledger:
     """
 
     def __init__(self, plan: Plan, store: Store, listeners: Sequence[Listener], past: Past | None = None) -> None:
-        self.tasks = {task_id: _first_known(task_id, plan, past) for task_id in plan.tasks}
+        self.rows = {task_id: _first_known(task_id, past) for task_id in plan.tasks}
         self.started = past.started if past else datetime.now(UTC)
         self.redact = Redactor()
         self._plan = plan
         self._store = store
-        self._listeners = list(listeners)
+        self._listeners = tuple(listeners)
         self._past = past
+        self._billed = sum(map(_billed, self.rows.values()))
 
     # the run -----------------------------------------------------------------------------------------------------
 
@@ -74,7 +77,7 @@ class Ledger:
                 logs=logs,
                 teardowns=frozenset(plan.teardowns),
                 resumed=self._past is not None,
-                ended={task_id: task.state for task_id, task in self.tasks.items() if task.state.final},
+                ended={task_id: row.state for task_id, row in self.rows.items() if row.state.final},
             )
         )
 
@@ -98,7 +101,9 @@ class Ledger:
         """Take back that tasks have ended: they start again."""
         for task_id in task_ids:
             self._store.forget_task(self._plan.run_id, task_id)
-            self._know(task_id, state=TaskState.SCHEDULED, result=None, error=None, ended=None, cached_from=None)
+            row = self.rows[task_id]
+            self._billed -= _billed(row)
+            row.forget_end()
 
     def end(self, stopped: RunState | None, *, signal: int | None) -> RunResult:
         """Record the run's end.
@@ -107,7 +112,8 @@ class Ledger:
             stopped: How the run ended if not by itself; by itself it failed if any task but a teardown did.
             signal: What ended it early.
         """
-        failed = any(task.state in BAD and not task.teardown for task in self.tasks.values())
+        teardowns = self._plan.teardowns
+        failed = any(row.state in BAD and task_id not in teardowns for task_id, row in self.rows.items())
         state = stopped or (RunState.FAILED if failed else RunState.SUCCESS)
         now = datetime.now(UTC)
         self._store.end_run(self._plan.run_id, state, at=now)
@@ -120,14 +126,14 @@ class Ledger:
             logical_date=self._plan.context.logical_date,
             started=self.started,
             ended=now,
-            tasks=self.tasks,
+            tasks=Results(self.rows, teardowns),
             upstream=self._plan.upstream,
             signal=signal,
         )
 
     def broke(self, error: BaseException) -> None:
         """Record that the run cannot go on: as one to resume, if anything of it has begun."""
-        begun = self._past is not None or any(task.tries for task in self.tasks.values())
+        begun = self._past is not None or any(row.tries for row in self.rows.values())
         state = RunState.INTERRUPTED if begun else RunState.FAILED
         self._store.end_run(self._plan.run_id, state, at=datetime.now(UTC), error=self.redact.said(error))
 
@@ -140,13 +146,15 @@ class Ledger:
 
     def begin(self, task_id: str, try_number: int, *, at: datetime, reason: str = "") -> None:
         """Take note that a try begins, and why."""
-        self._know(task_id, tries=try_number, started=self.tasks[task_id].started or at, reason=reason)
+        row = self.rows[task_id]
+        row.tries, row.started, row.reason = try_number, row.started or at, reason
 
     def cached(self, task_id: str, decision: Decision) -> None:
         """Let an earlier success stand for a task."""
         record = decision.record
         cached_from = record.success.run_id if record else None
-        self._know(task_id, cached_from=cached_from, reason=decision.reason)
+        row = self.rows[task_id]
+        row.cached_from, row.reason = cached_from, decision.reason
         told = f"{decision.reason}, from run {cached_from}" if cached_from else decision.reason
         self.settle(task_id, TaskState.CACHED, result=record.result if record else None, detail=told)
 
@@ -154,39 +162,42 @@ class Ledger:
         self, task_id: str, state: TaskState, detail: str = "", *, error: str | None = None, job_id: str | None = None
     ) -> None:
         """Give a task another state, or tell more of it."""
-        self._know(task_id, state=state)
-        self._emit(
-            TaskChanged(
-                at=datetime.now(UTC),
-                run_id=self._plan.run_id,
-                task_id=task_id,
-                state=state,
-                try_number=self.tasks[task_id].tries,
-                detail=self.redact(detail),
-                error=error,
-                job_id=job_id,
-            )
-        )
+        row = self.rows[task_id]
+        row.state = state
+        if self._listeners:
+            self._tell(task_id, row, detail, error, job_id, at=datetime.now(UTC))
 
     def settle(
-        self, task_id: str, state: TaskState, *, result: Any = None, error: str | None = None, detail: str = ""
+        self,
+        task_id: str,
+        state: TaskState,
+        *,
+        result: Any = None,
+        error: str | None = None,
+        detail: str = "",
+        at: datetime | None = None,
+        try_number: int | None = None,
     ) -> None:
-        """Give a task its final state, and record it."""
-        now = datetime.now(UTC)
-        self._know(task_id, result=result, error=error, ended=now)
-        task = self.tasks[task_id]
+        """Give a task its final state, and record it; as of now unless it was just before, when a try of it ended."""
+        row = self.rows[task_id]
+        row.result, row.error, row.ended = result, error, at or datetime.now(UTC)
         self._store.end_task(
             self._plan.run_id,
             task_id,
             state,
             result=self.redact.within(result),
             error=error,
-            at=now,
-            cached_from=task.cached_from,
-            reason=self.redact(task.reason) or None,
+            at=row.ended,
+            cached_from=row.cached_from,
+            reason=self.redact.often(row.reason) if row.reason else None,
+            try_number=try_number,
         )
-        self.change(task_id, state, detail, error=error)
-        if state is TaskState.FAILED and self.tasks[task_id].teardown:
+        row.state = state
+        if self._listeners:
+            self._tell(task_id, row, detail, error, at=row.ended)
+        if result is not None:
+            self._billed += _billed(row)
+        if error is not None and state is TaskState.FAILED and task_id in self._plan.teardowns:
             self.warn(f"teardown {task_id!r} failed, which does not fail the run: {error}", task_id=task_id)
 
     @property
@@ -194,9 +205,7 @@ class Ledger:
         """What the run's queries may still be billed for."""
         if self._plan.max_bytes is None:
             return None
-        results = [task.result for task in self.tasks.values() if task.state is TaskState.SUCCESS]
-        billed = sum(result.get("bytes_billed") or 0 for result in results if isinstance(result, dict))
-        return max(self._plan.max_bytes - billed, 1)  # 0 might be taken for no limit
+        return max(self._plan.max_bytes - self._billed, 1)  # 0 might be taken for no limit
 
     def context(self, before: Context) -> Context:
         """A run's context: one that knows what its tasks came to, and secrets."""
@@ -205,26 +214,18 @@ class Ledger:
 
     def output_of(self, task_id: str) -> Any:
         """What a task that has ended returned, in a copy; an earlier run's, where this run does not take the task."""
-        known = self.tasks.get(task_id)
+        known = self.rows.get(task_id)
         return json.loads(json.dumps(self._plan.recorded.get(task_id) if known is None else known.result))
 
     def succeeded(self, task_id: str) -> bool:
         """Whether a task that has ended did what it should; one that this run does not take did so earlier."""
-        known = self.tasks.get(task_id)
+        known = self.rows.get(task_id)
         return known is None or known.state.good
 
     def _definition(self) -> dict[str, Any]:
         """What the run does, as it is recorded."""
         return {
-            "tasks": {
-                task_id: {
-                    "operator": type(task).__name__,
-                    **self._masked(task.model_dump(mode="json", by_alias=True, fallback=repr)),
-                }
-                for task_id, task in self._plan.tasks.items()
-            },
-            "upstream": self._plan.upstream,
-            "fingerprints": described(self._plan),
+            **outline(self._plan),
             "params": self._masked({name: str(value) for name, value in self._plan.context.params.items()}),
         }
 
@@ -232,25 +233,34 @@ class Ledger:
         """Mask what fields hold; their names stay, whatever word a secret may be."""
         return {name: self.redact.within({name: value}).popitem()[1] for name, value in fields.items()}
 
-    def _know(self, task_id: str, **fields: Any) -> None:
-        self.tasks[task_id] = replace(self.tasks[task_id], **fields)
+    def _tell(
+        self, task_id: str, row: Row, detail: str, error: str | None, job_id: str | None = None, *, at: datetime
+    ) -> None:
+        told = detail and self.redact(detail)
+        self._emit(TaskChanged(at, self._plan.run_id, task_id, row.state, row.tries, told, error, job_id))
 
     def _emit(self, event: Event) -> None:
-        for listener in list(self._listeners):
+        for listener in self._listeners:
             try:
                 listener(event)
             except Exception as error:  # noqa: BLE001 - whoever watches must not be able to end the run
-                self._listeners.remove(listener)
+                self._listeners = tuple(other for other in self._listeners if other is not listener)
                 self.warn(f"{listener!r} is told nothing more, as it failed: {self.redact.said(error)}")
 
 
-def _first_known(task_id: str, plan: Plan, past: Past | None) -> TaskResult:
+def _first_known(task_id: str, past: Past | None) -> Row:
     """What is known of a task before this process does anything."""
-    teardown = task_id in plan.teardowns
-    new = TaskResult(task_id=task_id, state=TaskState.SCHEDULED, teardown=teardown)
     if past is None:
-        return new
+        return Row()
     if task_id in past.ended:
-        return replace(past.ended[task_id], teardown=teardown)
+        return Row.of(past.ended[task_id])
     started = past.open[task_id].started if task_id in past.open else None
-    return replace(new, tries=past.tries.get(task_id, 0), started=started)
+    return Row(tries=past.tries.get(task_id, 0), started=started)
+
+
+def _billed(row: Row) -> int:
+    """What a task's success was billed for, in bytes."""
+    if row.state is not TaskState.SUCCESS or not isinstance(row.result, dict):
+        return 0
+    billed = row.result.get("bytes_billed")
+    return billed if isinstance(billed, int) else 0

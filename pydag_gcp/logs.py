@@ -1,7 +1,7 @@
 """Per-try log files, with secrets redacted.
 
 Every try has one file, ``<home>/logs/<dag>/<run>/<task>/<try>.log``, made when the first line is logged. It is open
-only while a line is written: a thousand deferred jobs hold no file descriptor.
+only while a line is written: a thousand deferred jobs hold no file descriptor. A try that logs nothing costs nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from pydag_gcp.redaction import MASK, Redactor
@@ -78,6 +79,50 @@ class TryLog:
         """Drop what is logged from now on, for instance by a thread that was given up."""
         for handler in self.logger.handlers:
             handler.close()
+
+
+class RunLogs:
+    """The logs of a run's tries: each is made when something is logged, by whatever thread, which is rare.
+
+    Args:
+        folder: Of the run.
+        redact: Takes the secrets out.
+        also: Makes a handler for a try, beside its file.
+        over: Tells whether a try has ended: what its thread logs then is dropped.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        redact: Redactor,
+        also: Callable[[str, int], logging.Handler] | None,
+        over: Callable[[str, int], bool],
+    ) -> None:
+        self._folder = folder
+        self._redact = redact
+        self._also = also
+        self._over = over
+        self._made: dict[tuple[str, int], TryLog] = {}
+
+    def of(self, task_id: str, try_number: int) -> logging.Logger:
+        """The log of a try."""
+        also = self._also(task_id, try_number) if self._also else None
+        log = TryLog(self._folder / task_id / f"{try_number}.log", self._redact, also)
+        self._made[task_id, try_number] = log
+        if self._over(task_id, try_number):  # looked at last, so that either this or close() sees the other
+            log.close()
+        return log.logger
+
+    def close(self, task_id: str, try_number: int) -> None:
+        """Drop what a try, which is over, logs from now on."""
+        log = self._made.pop((task_id, try_number), None) if self._made else None
+        if log is not None:
+            log.close()
+
+    def close_all(self) -> None:
+        """Drop what is logged from now on."""
+        for log in list(self._made.values()):
+            log.close()
 
 
 class _Appender(logging.Handler):

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 _LONGEST = 0.5
 
 
-@dataclass(order=True)
+@dataclass(order=True, slots=True)
 class Timer:
     """An action at a time."""
 
@@ -25,6 +25,10 @@ class Timer:
     def cancel(self) -> None:
         """Make it not happen."""
         self.cancelled = True
+
+
+def _nothing() -> None:
+    return
 
 
 class Loop:
@@ -51,6 +55,10 @@ class Loop:
         heapq.heappush(self._timers, timer)
         return timer
 
+    def wake(self) -> None:
+        """Have :meth:`wait` return; from any thread."""
+        self._inbox.put(_nothing)
+
     def stop(self) -> None:
         """Call nothing any more."""
         self._stopped = True
@@ -60,12 +68,18 @@ class Loop:
         while self._timers and self._timers[0].cancelled:
             heapq.heappop(self._timers)
         timeout = min(max(0.0, self._timers[0].due - self.clock()), _LONGEST) if self._timers else _LONGEST
+        inbox = self._inbox
         try:
-            self._inbox.get(timeout=timeout)()
-            while not self._stopped:
-                self._inbox.get_nowait()()
+            action = inbox.get(timeout=timeout)
         except Empty:
-            self._fire()
+            action = _nothing
+        there = inbox.qsize()
+        action()
+        for _ in range(there):  # and not what comes meanwhile: those who wait for a processor are next
+            if self._stopped:
+                return
+            inbox.get()()
+        self._fire()
 
     def _fire(self) -> None:
         while self._timers and self._timers[0].due <= self.clock() and not self._stopped:

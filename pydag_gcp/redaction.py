@@ -23,6 +23,8 @@ MASK = "[redacted]"
 SHORTEST = 4
 #: A line or an end of a secret that is shorter than this says too little to be looked for by itself.
 _SHORTEST_PART = 8
+#: Most texts whose redacted forms are kept.
+_MOST_REMEMBERED = 100
 #: Messages cut long values in the middle. What they leave of an end, in characters, and what they write instead.
 _LONGEST_END = 2000
 _CUT = re.compile(r"\.\.\.|\u2026")
@@ -131,6 +133,7 @@ class Redactor:
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._own = {value for name, value in environ.items() if _SECRET_NAME.search(name) and len(value) >= 6}
         self._values: tuple[frozenset[str], re.Pattern[str] | None] = (frozenset(), _any_of(self._own))
+        self._remembered: tuple[frozenset[str], dict[str, str]] = (frozenset(), {})
 
     def __call__(self, text: str) -> str:
         """Return ``text`` without its secrets."""
@@ -141,8 +144,19 @@ class Redactor:
             text = _without_ends(text, _revealed.cuttable)
         return _SHAPES.sub(_masked, text)
 
+    def often(self, text: str) -> str:
+        """The same for a text that may well come again and again."""
+        known, remembered = self._remembered
+        if known is not _revealed.forms or len(remembered) > _MOST_REMEMBERED:
+            self._remembered = _revealed.forms, (remembered := {})
+        if text not in remembered:
+            remembered[text] = self(text)
+        return remembered[text]
+
     def within(self, value: Any) -> Any:
         """Return a JSON value without the secrets in its texts."""
+        if value is None:
+            return None
         match value:
             case str():
                 return self(value)

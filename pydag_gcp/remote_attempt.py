@@ -21,23 +21,16 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal
 
+from pydag_gcp.answers import REFUSED_LOOKS, REFUSED_SENDS, Answers
 from pydag_gcp.attempt import Attempt, Driver, End, Outcome, Timer, as_json
 from pydag_gcp.errors import JobRefused, JobTaken, JobUnsettled, LocalCloudError, NotYet, TaskError, TaskTimeout
 from pydag_gcp.identity import remote_id
 from pydag_gcp.operator import Context, Done, Failed, RemoteOperator, Running, Status
-from pydag_gcp.outages import PATIENCE
-from pydag_gcp.resources import Cluster
-from pydag_gcp.retry import RESEND, RESEND_LIMIT, is_transient
+from pydag_gcp.outages import Patience
+from pydag_gcp.polling import POLL_EVERY, Watch
+from pydag_gcp.retry import RESEND, RESEND_LIMIT, is_rate_refusal, is_transient
+from pydag_gcp.selection import is_service
 from pydag_gcp.states import TaskState
-
-#: A job is looked at after a tenth of the time it has taken so far, within these bounds, in seconds.
-POLL_EVERY = (0.05, 5.0)
-#: How often in a row looking at a job may be refused for good before the job is cancelled unseen. As often in a row the
-#: local cloud may fail to start.
-REFUSED_LOOKS = 5
-#: How often in a row a submit that may have been accepted before is refused for good, its job not to be found, before
-#: it was never accepted: for some seconds a service may not show what it has just accepted.
-REFUSED_SENDS = 8
 
 _PARTIAL = "not tried again, as it may have had part of its effect: set idempotent=True if that does no harm"
 
@@ -50,6 +43,7 @@ class RemoteAttempt(Attempt):
     def __init__(self, task: RemoteOperator, ctx: Context, driver: Driver) -> None:
         super().__init__(task, ctx, driver)
         self.job_id = remote_id(ctx.run_id, ctx.task_id, ctx.try_number)
+        self.service = task.service
         self._handle: Mapping[str, Any] | None = None
         self._resolved = False
         self._repeatable = False
@@ -58,11 +52,10 @@ class RemoteAttempt(Attempt):
         self._changed: JobTaken | None = None  # what that process sent is not what the task is now
         self._sends = 0
         self._waiting: Timer | None = None
-        self._next_look: Timer | None = None
-        self._unseen = 0  # calls in a row that came to nothing
-        self._refused = 0  # of these, the last ones for which there is no hope in asking again
-        self._patience: Timer | None = None
-        self._trouble = ""
+        self._watch: Watch | None = None
+        self._next_look: Watch | None = None
+        self._called = self._submitted = self._began  # when the last call was made, and the last submit
+        self._answers = Answers(Patience(ctx, self.job_id, driver))
         self._fetch_until = 0.0
         self._cancelling: Literal["cancel", "timeout", "unseen"] | None = None
         self._cancel_unsent = False
@@ -91,7 +84,7 @@ class RemoteAttempt(Attempt):
         self._handle = handle
         self._began -= max((datetime.now(UTC) - started).total_seconds(), 0.0)
         self.driver.report(self, TaskState.DEFERRED, f"job {self.job_id}")
-        self._look_in(0)
+        self._next().again_in(0)
 
     def cancel(self) -> None:
         """Request the job's end; the try ends when the job has."""
@@ -99,7 +92,7 @@ class RemoteAttempt(Attempt):
         self._request_end("cancel")
 
     def _start(self) -> None:
-        self.driver.work(self, self._ours(self._submit), self._answered)
+        self.driver.work(self.task.slots, self._ours(self._submit), self._answered)
 
     def _timed_out(self) -> None:
         self._request_end("timeout")
@@ -108,6 +101,11 @@ class RemoteAttempt(Attempt):
 
     def _submit(self) -> dict[str, Any]:
         self._resolve()
+        self.driver.settled()
+        if self._cancelling is not None and not self._sent_unanswered:
+            raise NotYet(f"it was told to stop before: {self._cancelling}")
+        self.driver.check_lease()  # once more, as that may have taken long
+        self._submitted = self._called = self.driver.clock()
         self.ctx.log.info("submitting job %s", self.job_id)
         handle = self.task.submit(self.ctx, self.job_id)
         self._sent_unanswered = True  # the job exists: whatever goes wrong from here on is no rejection
@@ -130,16 +128,17 @@ class RemoteAttempt(Attempt):
         again = self._missed(outcome.error)
         match outcome.error:
             case None:
+                self.driver.limits.accepted(self.task.service, sent=self._submitted, now=self.driver.clock())
                 self._handle = outcome.value
                 self._accepted(outcome.value)
             case JobTaken(handle=handle) as error if self._sent_unanswered:
-                self._heard()
+                self._answers.heard()
                 self._changed, self._handle = error, handle
                 self._accepted(handle)
             case NotYet() | LocalCloudError() as error if not self._sent_unanswered and self._cancelling is not None:
                 self.ctx.log.info("nothing was sent: %s", error)
                 self._end_as_told()
-            case JobRefused() as error if not self._sent_unanswered or self._refused >= REFUSED_SENDS:
+            case JobRefused() as error if not self._sent_unanswered or self._answers.refused >= REFUSED_SENDS:
                 self._end(End(state=TaskState.FAILED, error=error))
             case error if (again and self._elapsed() <= RESEND_LIMIT) or isinstance(error, JobRefused):
                 self._send_later(error)
@@ -179,12 +178,13 @@ class RemoteAttempt(Attempt):
 
     def _ours(self, function: Callable[[], Any]) -> Callable[[], Any]:
         """Precede a call by what must be so: the run is ours; after one without an answer, the local cloud is up."""
-        missed = bool(self._unseen)
+        missed = bool(self._answers.missed)
 
         def call() -> Any:
             if missed:
                 self.ctx.clients.revive()
             self.driver.check_lease()
+            self._called = self.driver.clock()
             return function()
 
         return call
@@ -192,50 +192,23 @@ class RemoteAttempt(Attempt):
     def _missed(self, error: BaseException | None) -> bool:
         """Take note of how a call ended; tell whether the same call may well be answered the next time."""
         if error is None:
-            self._heard()
+            self._answers.heard()
             return False
-        self._unseen += 1
-        self._refused = 0 if is_transient(error) else self._refused + 1
-        down = isinstance(error, LocalCloudError)
-        if isinstance(error, NotYet) or (self._refused and not down):
-            self._be_patient_no_more()  # there was an answer, and that is it
-        else:
-            self._trouble = f": {error}"
-            self._expect_answer()
-        return not self._refused or (down and self._refused < REFUSED_LOOKS)
-
-    def _heard(self) -> None:
-        self._unseen = self._refused = 0
-        self._trouble = ""
-        self._be_patient_no_more()
-
-    def _expect_answer(self) -> None:
-        if self._patience is None:
-            self._patience = self.driver.after(PATIENCE, self._still_waiting)
-
-    def _be_patient_no_more(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-            self.driver.outages.end(self)
-
-    def _still_waiting(self) -> None:
-        target, task_id = self.ctx.target.name, self.ctx.task_id
-        what = f"target {target!r} has not answered for over {PATIENCE:g} s about job {self.job_id} of task {task_id!r}"
-        self.ctx.log.warning("no answer for over %g s%s", PATIENCE, self._trouble)
-        self.driver.outages.begin(self, f"{what}, and is asked again{self._trouble}")
+        if is_rate_refusal(error):
+            self.driver.limits.refused(self.task.service, sent=self._called, now=self.driver.clock())
+        return self._answers.miss(error)
 
     def _end(self, end: End) -> None:
-        self._be_patient_no_more()
+        self._answers.expect_no_more()
         super()._end(end)
 
     def _leave(self, unknown: str, what: str, why: BaseException) -> None:
         """Give up asking, but not the job: its try stays open."""
-        if self._is_service:  # whoever wants it again looks for it by its name
+        if is_service(self.task.writes(self.ctx)):  # whoever wants it again looks for it by its name
             lost = TaskError(f"{unknown} job {self.job_id}{what}: {why}", hint="look for it before you run again")
             self._end(End(state=TaskState.FAILED, error=lost, again=False))
             return
-        self._be_patient_no_more()
+        self._answers.expect_no_more()
         run_id = self.ctx.run_id
         text = f"{unknown} job {self.job_id} of task {self.ctx.task_id!r}{what}: {why}"
         hint = f"`pydag resume {run_id}` asks again, as does the next run; `pydag cancel --forget {run_id}` gives it up"
@@ -245,12 +218,29 @@ class RemoteAttempt(Attempt):
 
     def _poll_later(self) -> None:
         shortest, longest = POLL_EVERY
-        self._look_in(min(max(self._elapsed() / 10, shortest), 0.5 if self._cancelling else longest))
+        self._next().again_in(min(max(self._elapsed() / 10, shortest), 0.5 if self._cancelling else longest))
 
-    def _look_in(self, seconds: float) -> None:
-        self._next_look = self.driver.after(seconds, self._look)
+    def _next(self) -> Watch:
+        """The next look at it: by itself, or in a list."""
+        if self._watch is None:
+            self._watch = self.driver.polling.watch(self, self.task.listing(self._handle or {}))
+        self._next_look = self._watch
+        return self._watch
 
-    def _look(self) -> None:
+    def listed(self, job_ids: frozenset[str], since: datetime, *, revive: bool) -> Mapping[str, Running]:
+        """See :class:`pydag_gcp.polling.Watched`."""
+        if revive:
+            self.ctx.clients.revive()
+        self.driver.check_lease()
+        return self.task.listed(self.ctx, self._handle or {}, job_ids, since)
+
+    def seen(self, status: Running) -> None:
+        """See :class:`pydag_gcp.polling.Watched`."""
+        self._next_look = None
+        self._polled(Outcome(value=status))
+
+    def look(self) -> None:
+        """See :class:`pydag_gcp.polling.Watched`."""
         self._next_look = None
         self._call(self._poll, self._polled)
 
@@ -262,7 +252,7 @@ class RemoteAttempt(Attempt):
         return status
 
     def _polled(self, outcome: Outcome) -> None:
-        after_outage = self._unseen > 0
+        after_outage = self._answers.missed > 0
         self._missed(outcome.error)
         if outcome.error is not None:
             self._not_seen(outcome.error)
@@ -288,21 +278,23 @@ class RemoteAttempt(Attempt):
                 self._poll_later()
 
     def _not_seen(self, error: BaseException) -> None:
-        given_up = self._refused >= (1 if self._cancelling == "unseen" else REFUSED_LOOKS)
+        given_up = self._answers.refused >= (1 if self._cancelling == "unseen" else REFUSED_LOOKS)
         if given_up and self._cancelling in ("unseen", "cancel"):
             self._leave("cannot follow", ", which was told to stop but may still run", error)
             return
         if given_up:
             self._request_end("unseen")
-        elif self._unseen == 1:
+        elif self._answers.missed == 1:
             self.ctx.log.warning("cannot look at job %s now: %s", self.job_id, error)
             self.driver.report(self, TaskState.DEFERRED, f"cannot look at the job now: {error}")
         if self._cancel_unsent:
             self._send_cancel()
         else:
-            self._look_in(RESEND.delay(self._unseen))
+            self._next().alone_in(RESEND.delay(self._answers.missed))
 
     def _failed(self, failed: Failed) -> None:
+        if failed.throttled:
+            self.driver.limits.refused(self.task.service, sent=self._submitted, now=self.driver.clock())
         held_back = "" if self._repeatable else _PARTIAL
         if self._cancelling is not None:
             self.ctx.log.error("stopped: %s", failed.reason)
@@ -313,14 +305,8 @@ class RemoteAttempt(Attempt):
         elif self._changed is not None:
             self._end(End(state=TaskState.FAILED, error=self._changed, again=False))
         else:
-            error, free = self._reason(failed), self._left_alone and self._is_service
+            error, free = self._reason(failed), self._left_alone and is_service(self.task.writes(self.ctx))
             self._end(End(state=TaskState.FAILED, error=error, again=self._repeatable, held_back=held_back, free=free))
-
-    @property
-    def _is_service(self) -> bool:
-        """Whether it starts something that deletes itself after a while."""
-        written = self.task.writes(self.ctx)
-        return bool(written) and all(isinstance(resource, Cluster) for resource in written or ())
 
     def _reason(self, failed: Failed) -> TaskError:
         if self._left_alone and self.task.timeout is not None and self._elapsed() > self._timeout:
@@ -340,13 +326,13 @@ class RemoteAttempt(Attempt):
         elif again and self._cancelling != "cancel" and self.driver.clock() <= self._fetch_until:
             self.ctx.log.warning("cannot read the result of job %s now: %s", self.job_id, error)
             self.driver.report(self, TaskState.DEFERRED, f"cannot read the job's result now: {error}")
-            self.driver.after(RESEND.delay(self._unseen), self._fetch)
+            self.driver.after(RESEND.delay(self._answers.missed), self._fetch)
         else:
             self._unread(TaskError(f"job {self.job_id} succeeded, but its result cannot be read: {error}"))
 
     def _unread(self, error: TaskError) -> None:
         """Fail, but where running it again would add its rows once more, remember that it has added them."""
-        if not self.driver.needs_observation(self):
+        if not self.driver.needs_observation(self.ctx.task_id):
             self._end(End(state=TaskState.FAILED, error=error, again=False))
             return
 
@@ -387,10 +373,10 @@ class RemoteAttempt(Attempt):
     def _cancel_answered(self, outcome: Outcome) -> None:
         if self._missed(outcome.error):
             self.ctx.log.warning("cannot cancel job %s now: %s", self.job_id, outcome.error)
-            self.driver.after(RESEND.delay(self._unseen), self._send_cancel)
+            self.driver.after(RESEND.delay(self._answers.missed), self._send_cancel)
             return
         if outcome.error is not None:  # for instance: it has just ended by itself. Polling tells.
             self.ctx.log.warning("job %s could not be cancelled: %s", self.job_id, outcome.error)
             if not isinstance(outcome.error, LocalCloudError):
-                self._heard()
+                self._answers.heard()
         self._poll_later()

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
-from typing import Annotated, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any
 
-import tenacity
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from pydag_gcp.duration import Seconds
 from pydag_gcp.errors import DefinitionError, TaskError, did_you_mean
 from pydag_gcp.model import Model
+
+if TYPE_CHECKING:
+    import tenacity
 
 # HTTP: https://cloud.google.com/storage/docs/retry-strategy and https://cloud.google.com/bigquery/docs/error-messages
 _HTTP = frozenset({408, 429, 500, 502, 503, 504})
@@ -26,11 +29,18 @@ _GRPC = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "AB
 # BigQuery's `reason`: https://cloud.google.com/bigquery/docs/error-messages
 _REASONS = frozenset({"backendError", "internalError", "jobBackendError", "jobInternalError", "jobRateLimitExceeded",
                       "rateLimitExceeded", "tableUnavailable", "timeout"})  # fmt: skip
+# What fewer jobs at once make less likely; a quota of the day (`quotaExceeded`) is none of these.
+_RATE_REASONS = frozenset({"jobRateLimitExceeded", "rateLimitExceeded"})
 
 
 def is_transient_reason(reason: str | None) -> bool:
     """Tell whether BigQuery's ``reason`` of an error, of a call or a job, is worth another attempt."""
     return reason in _REASONS
+
+
+def is_rate_reason(reason: str | None) -> bool:
+    """Tell whether BigQuery's ``reason`` of an error, of a call or a job, is that there was too much at once."""
+    return reason in _RATE_REASONS
 
 
 def _reasons(error: Any) -> list[str]:
@@ -64,6 +74,18 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, (*lost, *garbled, TimeoutError))
 
 
+def is_rate_refusal(error: BaseException | None) -> bool:
+    """Tell whether a client call was refused because there were too many: HTTP 429, gRPC RESOURCE_EXHAUSTED."""
+    from google.api_core.exceptions import GoogleAPICallError, RetryError
+
+    if isinstance(error, RetryError):
+        return is_rate_refusal(error.cause)
+    if not isinstance(error, GoogleAPICallError):
+        return False
+    too_many = error.code == HTTPStatus.TOO_MANY_REQUESTS or any(map(is_rate_reason, _reasons(error)))
+    return too_many and is_transient(error)
+
+
 def _error(value: Any) -> Any:
     """Accept the name of an error: Python's own, or one of Google's clients, such as ServiceUnavailable."""
     if not isinstance(value, str):
@@ -91,6 +113,8 @@ def asking_again(revive: Callable[[], None]) -> tenacity.Retrying:
     Args:
         revive: Called before every further call: the local cloud may have died since it was reached.
     """
+    import tenacity
+
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(is_transient),
         stop=tenacity.stop_after_attempt(4),
@@ -116,6 +140,8 @@ class Retry(Model):
 
     def delay(self, failed: int) -> float:
         """Seconds to wait after the ``failed``-th try."""
+        import tenacity
+
         state = tenacity.RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
         state.attempt_number = failed
         strategy = tenacity.wait_exponential(multiplier=self.wait, max=self.max_wait) + tenacity.wait_random(

@@ -4,6 +4,9 @@ The caller asks :meth:`Scheduler.ready`, says :meth:`Scheduler.start` and :meth:
 :meth:`Scheduler.done`. A task is ready the moment its trigger rule is met; there are no waves. Given the same calls in
 the same order the answers are the same. Every edge is looked at once: a whole run is O((tasks + edges) log tasks).
 
+Ready tasks stand in lanes, each in the order of priority, then of the longest way to the end. A lane may be shut: what
+needs more processors than are free, or a service that is full, holds up only what needs the same.
+
 A teardown has no trigger rule: once all its upstreams have ended it starts if one of its setups was started, and is
 skipped if none was. Cancelling leaves these alone.
 
@@ -13,127 +16,35 @@ A run that another process left goes on with :meth:`Scheduler.restore`.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from pydag_gcp.states import BAD, TaskState, TriggerRule
+from pydag_gcp.readiness import Node
+from pydag_gcp.states import FINAL, TaskState, TriggerRule
 
-_GOOD = frozenset({TaskState.SUCCESS, TaskState.CACHED})
-_WAITING = frozenset({TaskState.SCHEDULED, TaskState.QUEUED})
-#: Rules that may be met before all upstreams have ended.
-_IMPATIENT = frozenset({TriggerRule.ONE_SUCCESS, TriggerRule.ONE_FAILED, TriggerRule.ALWAYS})
-
-
-@dataclass(slots=True)
-class _Node:
-    rule: TriggerRule
-    rank: tuple[float, int]
-    total: int
-    downstream: list[str] = field(default_factory=list)
-    state: TaskState = TaskState.SCHEDULED
-    good: int = 0
-    bad: int = 0
-    skipped: int = 0
-    setups: tuple[_Node, ...] = ()
-    started: bool = False
-    surely: bool = False  # it was started, and is to be started once more whatever its upstreams come to
-    doom: TaskState | None = None
-
-    def count(self, upstream: TaskState) -> None:
-        self.good += upstream in _GOOD
-        self.bad += upstream in BAD
-        self.skipped += upstream is TaskState.SKIPPED
-
-    @property
-    def ended(self) -> bool:
-        """Whether every upstream has."""
-        return self.good + self.bad + self.skipped == self.total
-
-    @property
-    def has_work(self) -> bool:
-        """Whether it is a teardown of something that was started."""
-        return any(setup.started for setup in self.setups)
-
-    @property
-    def waits_for_all(self) -> bool:
-        """Whether it starts only after the end of all its upstreams."""
-        return bool(self.setups) or self.rule not in _IMPATIENT
-
-    def never_start(self, doom: TaskState) -> None:
-        """Let it end so once all its upstreams have ended; what follows from it must not start earlier."""
-        if self.state in _WAITING and not self.surely and self.doom is None:
-            self.state, self.doom = TaskState.SCHEDULED, doom
-
-    def verdict(self) -> TaskState | None:
-        """QUEUED: start it; UPSTREAM_FAILED, SKIPPED, CANCELLED: it never will; None: not decided yet."""
-        if self.doom is not None:
-            return self.doom if self.ended else None
-        if self.surely:
-            return TaskState.QUEUED if self.ended or not self.waits_for_all else None
-        if self.setups:
-            return _teardown(self)
-        if self.total == 0 or self.rule is TriggerRule.ALWAYS:
-            return TaskState.QUEUED
-        return _RULES[self.rule](self)
+# To look up a member of an enum takes longer than to use it, and this is done for every event.
+_SCHEDULED, _QUEUED, _RUNNING = TaskState.SCHEDULED, TaskState.QUEUED, TaskState.RUNNING
 
 
-def _teardown(node: _Node) -> TaskState | None:
-    if not node.ended:
-        return None
-    return TaskState.QUEUED if node.has_work else TaskState.SKIPPED
+#: Who is downstream of a task whose end they know.
+_NOBODY: list[Node] = []
 
 
-# The rules that wait for all upstreams wait also when the verdict is clear: whether another fails must not depend on
-# which ends first, and what comes after must not start while an upstream of an upstream still runs.
+class Lane(NamedTuple):
+    """Where a ready task stands: in line with those that need the same to start.
+
+    Attributes:
+        slots: Processors that its local work holds; 0: it needs none.
+        service: The service that its job goes to, if it is remote.
+    """
+
+    slots: int
+    service: str | None = None
 
 
-def _all_success(node: _Node) -> TaskState | None:
-    if not node.ended:
-        return None
-    if node.bad:
-        return TaskState.UPSTREAM_FAILED
-    return TaskState.SKIPPED if node.skipped else TaskState.QUEUED
-
-
-def _all_done(node: _Node) -> TaskState | None:
-    return TaskState.QUEUED if node.ended else None
-
-
-def _one_success(node: _Node) -> TaskState | None:
-    if node.good:
-        return TaskState.QUEUED
-    if not node.ended:
-        return None
-    return TaskState.SKIPPED if node.skipped == node.total else TaskState.UPSTREAM_FAILED
-
-
-def _one_failed(node: _Node) -> TaskState | None:
-    if node.bad:
-        return TaskState.QUEUED
-    return TaskState.SKIPPED if node.ended else None
-
-
-def _none_failed(node: _Node) -> TaskState | None:
-    if not node.ended:
-        return None
-    return TaskState.UPSTREAM_FAILED if node.bad else TaskState.QUEUED
-
-
-def _none_failed_min_one_success(node: _Node) -> TaskState | None:
-    if node.ended and node.skipped == node.total:
-        return TaskState.SKIPPED
-    return _none_failed(node)
-
-
-# Airflow comes to the same states: airflow/ti_deps/deps/trigger_rule_dep.py
-_RULES = {
-    TriggerRule.ALL_SUCCESS: _all_success,
-    TriggerRule.ALL_DONE: _all_done,
-    TriggerRule.ONE_SUCCESS: _one_success,
-    TriggerRule.ONE_FAILED: _one_failed,
-    TriggerRule.NONE_FAILED: _none_failed,
-    TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS: _none_failed_min_one_success,
-}
+#: For tasks that need nothing but the decision what becomes of them.
+FREE = Lane(0)
 
 
 class Scheduler:
@@ -143,7 +54,10 @@ class Scheduler:
         upstream: Task id -> ids of its upstreams, acyclic; its order breaks ties.
         rules: Trigger rules other than ``all_success``.
         priority: Of two ready tasks the one with the higher priority comes first; default 0.
+        remaining: Of two of the same priority the one with the longer way to the end of the run: the seconds that it
+            and what is downstream of it will take; default 0.
         teardowns: Teardown -> the setups that it cleans up after, at least one.
+        lane_of: Tells in which lane a task stands that has become ready; by default all stand in one.
 
     Raises:
         KeyError: An upstream or a setup is no task.
@@ -155,24 +69,26 @@ class Scheduler:
         *,
         rules: Mapping[str, TriggerRule] | None = None,
         priority: Mapping[str, float] | None = None,
+        remaining: Mapping[str, float] | None = None,
         teardowns: Mapping[str, Sequence[str]] | None = None,
+        lane_of: Callable[[str], Lane] = lambda _: FREE,
     ) -> None:
-        rules, priority = rules or {}, priority or {}
-        self._nodes: dict[str, _Node] = {}
-        edges = {task_id: set(above) for task_id, above in upstream.items()}
-        for position, (task_id, above) in enumerate(edges.items()):
-            rank = (-priority.get(task_id, 0), position)
-            self._nodes[task_id] = _Node(rules.get(task_id, TriggerRule.ALL_SUCCESS), rank, len(above))
-        for task_id, above in edges.items():
-            for other in above:
-                self._nodes[other].downstream.append(task_id)
+        self._nodes = _linked(upstream, _ranked(upstream, priority or {}, remaining or {}), rules or {})
+        self._ranked = list(self._nodes.values())
         for task_id, setups in (teardowns or {}).items():
-            self._nodes[task_id].setups = tuple(self._nodes[setup] for setup in setups)
-        self._ready: list[tuple[tuple[float, int], str]] = []
+            self._nodes[task_id].clean_up_after(tuple(self._nodes[setup] for setup in setups))
+        self._lane_of = lane_of
+        self._arrived: list[Node] = []
+        self._lanes = defaultdict[Lane, list[int]](list)
+        self._first: list[int] | None = None  # the line that the last answer came from
+        #: The lane in which the task stands that :meth:`ready` named last.
+        self.lane = FREE
+        #: How many stand in that lane, the task counted.
+        self.waiting = 0
         self._unfinished = len(self._nodes)
-        for task_id, node in self._nodes.items():
-            if node.verdict() is TaskState.QUEUED:
-                self._queue(task_id)
+        for node in self._nodes.values():
+            if node.verdict() is _QUEUED:
+                self._queue(node)
 
     def restore(
         self,
@@ -205,10 +121,10 @@ class Scheduler:
         for task_id in {*started, *repeat}:
             node = self._nodes[task_id]
             node.started = True
-            node.state = node.state if task_id in ended else TaskState.RUNNING
+            node.state = node.state if task_id in ended else _RUNNING
         for task_id, state in ended.items():
             for below in self._nodes[task_id].downstream:
-                self._nodes[below].count(state)
+                below.count(state)
         self._unfinished -= len(ended)
         for name in skip:
             self._nodes[name].never_start(TaskState.SKIPPED)
@@ -216,13 +132,26 @@ class Scheduler:
             self._hold_back_behind(task_id)
         for task_id in repeat:
             self.again(task_id)
-        return self._settle_waiting()
+        return self._settle(self._nodes.values())
 
-    def ready(self) -> str | None:
-        """The task to start next, or None if none is ready now."""
-        while self._ready and self._nodes[self._ready[0][1]].state is not TaskState.QUEUED:
-            heapq.heappop(self._ready)
-        return self._ready[0][1] if self._ready else None
+    def ready(self, shut: Collection[Lane] = ()) -> str | None:
+        """The task to start next, or None if none is ready now.
+
+        Args:
+            shut: Lanes in which nothing can start now.
+        """
+        if self._arrived:
+            self._line_up()
+        self._first = None
+        for lane, line in self._lanes.items():
+            while line and self._ranked[line[0]].state is not _QUEUED:
+                heapq.heappop(line)
+            if line and (self._first is None or line[0] < self._first[0]) and lane not in shut:
+                self._first, self.lane = line, lane
+        if self._first is None:
+            return None
+        self.waiting = len(self._first)
+        return self._ranked[self._first[0]].task_id
 
     def start(self, task_id: str) -> None:
         """Say that a ready task has been started.
@@ -230,10 +159,7 @@ class Scheduler:
         Raises:
             ValueError: It is not ready.
         """
-        node = self._nodes[task_id]
-        if node.state is not TaskState.QUEUED:
-            raise ValueError(f"task {task_id!r} is {node.state.value}, not ready")
-        node.state = TaskState.RUNNING
+        node = self._taken(task_id)
         node.started, node.surely = True, False
 
     def hold(self, task_id: str) -> None:
@@ -242,10 +168,7 @@ class Scheduler:
         Raises:
             ValueError: It is not ready.
         """
-        node = self._nodes[task_id]
-        if node.state is not TaskState.QUEUED:
-            raise ValueError(f"task {task_id!r} is {node.state.value}, not ready")
-        node.state = TaskState.RUNNING
+        self._taken(task_id)
 
     def again(self, task_id: str, *, surely: bool = False) -> None:
         """Say that a started task wants to be started once more; it is ready at once, unless something is repeated.
@@ -258,11 +181,11 @@ class Scheduler:
             ValueError: It has not been started.
         """
         node = self._nodes[task_id]
-        if node.state is not TaskState.RUNNING:
+        if node.state is not _RUNNING:
             raise ValueError(f"task {task_id!r} is {node.state.value}, not started")
         node.state, node.surely = TaskState.SCHEDULED, surely
-        if node.ended or not node.waits_for_all:
-            self._queue(task_id)
+        if node.open:
+            self._queue(node)
 
     def finish(self, task_id: str, state: TaskState, skip: Iterable[str] = ()) -> list[tuple[str, TaskState]]:
         """Say how a task ended; return the tasks that end with it because they never start, in order.
@@ -276,14 +199,15 @@ class Scheduler:
         Raises:
             ValueError: ``state`` is not final, or the task has ended already.
         """
-        if not state.final or self._nodes[task_id].state.final:
-            raise ValueError(f"task {task_id!r}: {self._nodes[task_id].state.value} -> {state.value}")
+        node = self._nodes[task_id]
+        if state not in FINAL or node.state in FINAL:
+            raise ValueError(f"task {task_id!r}: {node.state.value} -> {state.value}")
         for name in skip:
             self._nodes[name].never_start(TaskState.SKIPPED)
-        ended: list[tuple[str, TaskState]] = []
-        self._end(task_id, state, ended)
+        node.state = state
+        ended = [node]
         self._spread(ended)
-        return ended[1:]
+        return [(other.task_id, other.state) for other in ended[1:]]
 
     def cancel(self) -> list[tuple[str, TaskState]]:
         """Let no task start any more, except the teardowns of what was started.
@@ -293,16 +217,10 @@ class Scheduler:
         Returns:
             The tasks that end at once, in order.
         """
-        spared = {name for name, node in self._nodes.items() if node.has_work or node.surely}
-        doomed = {n: node for n, node in self._nodes.items() if node.state in _WAITING and n not in spared}
-        for node in doomed.values():
+        doomed = [node for node in self._nodes.values() if not (node.has_work or node.surely)]
+        for node in doomed:
             node.never_start(TaskState.CANCELLED)
-        ended: list[tuple[str, TaskState]] = []
-        for name, node in doomed.items():
-            if node.ended and (verdict := node.verdict()) is not None:
-                self._end(name, verdict, ended)
-        self._spread(ended)
-        return ended
+        return self._settle(doomed)
 
     def done(self) -> bool:
         """Tell whether every task has ended."""
@@ -310,52 +228,85 @@ class Scheduler:
 
     def _hold_back_behind(self, task_id: str) -> None:
         """Have what comes after a task only by way of tasks that were started wait for its end, too."""
-        direct = set(self._nodes[task_id].downstream)
+        repeated = self._nodes[task_id]
+        direct = set(repeated.downstream)
         seen, ways = set(direct), list(direct)
         while ways:
-            node = self._nodes[way := ways.pop()]
-            if not node.waits_for_all:
+            node = ways.pop()
+            if not node.patient:
                 continue
-            if not node.state.final and way not in direct:
+            if not node.state.final and node not in direct:
                 node.total += 1
-                self._nodes[task_id].downstream.append(way)
+                node.waiting += 1
+                repeated.downstream.append(node)
             if node.started or node.state.final:
                 ways += [below for below in node.downstream if below not in seen]
                 seen.update(node.downstream)
 
-    def _settle_waiting(self) -> list[tuple[str, TaskState]]:
-        """Queue what is ready by what is known now, and end what never will be."""
-        ended: list[tuple[str, TaskState]] = []
-        for task_id, node in self._nodes.items():
-            if node.state is TaskState.SCHEDULED:
-                self._decide(task_id, ended)
+    def _settle(self, nodes: Iterable[Node]) -> list[tuple[str, TaskState]]:
+        """Queue which of these is ready by what is known now, and end which never will be."""
+        ended: list[Node] = []
+        for node in nodes:
+            if node.state is _SCHEDULED:
+                self._decide(node, ended)
         self._spread(ended)
-        return ended
+        return [(node.task_id, node.state) for node in ended]
 
-    def _queue(self, task_id: str) -> None:
+    def _queue(self, node: Node) -> None:
+        node.state = _QUEUED
+        self._arrived.append(node)
+
+    def _line_up(self) -> None:
+        """Put those that have become ready into their lanes."""
+        for node in self._arrived:
+            heapq.heappush(self._lanes[self._lane_of(node.task_id)], node.rank)
+        self._arrived.clear()
+
+    def _taken(self, task_id: str) -> Node:
         node = self._nodes[task_id]
-        node.state = TaskState.QUEUED
-        heapq.heappush(self._ready, (node.rank, task_id))
+        if node.state is not _QUEUED:
+            raise ValueError(f"task {task_id!r} is {node.state.value}, not ready")
+        node.state = _RUNNING
+        if self._first and self._first[0] == node.rank:
+            heapq.heappop(self._first)  # or it might be found there when it is ready again, in another lane
+        return node
 
-    def _spread(self, ended: list[tuple[str, TaskState]]) -> None:
-        for name, outcome in ended:  # grows while we go
-            self._unfinished -= 1
-            for below in self._nodes[name].downstream:
-                self._propagate(below, outcome, ended)
+    def _spread(self, ended: list[Node]) -> None:
+        """Tell those downstream of tasks that have ended; add those that end with them."""
+        for node in ended:  # grows while we go
+            state = node.state
+            for below in node.downstream:
+                if below.count(state):
+                    self._decide(below, ended)
+            node.downstream = _NOBODY  # it is not asked any more, and they are many
+        self._unfinished -= len(ended)
 
-    def _propagate(self, task_id: str, outcome: TaskState, ended: list[tuple[str, TaskState]]) -> None:
-        node = self._nodes[task_id]
-        node.count(outcome)
-        if node.state is TaskState.SCHEDULED:
-            self._decide(task_id, ended)
-
-    def _decide(self, task_id: str, ended: list[tuple[str, TaskState]]) -> None:
-        verdict = self._nodes[task_id].verdict()
-        if verdict is TaskState.QUEUED:
-            self._queue(task_id)
+    def _decide(self, node: Node, ended: list[Node]) -> None:
+        verdict = node.verdict()
+        if verdict is _QUEUED:
+            self._queue(node)
         elif verdict is not None:
-            self._end(task_id, verdict, ended)
+            node.state = verdict  # at once, so that a second upstream does not end it twice
+            ended.append(node)
 
-    def _end(self, task_id: str, state: TaskState, ended: list[tuple[str, TaskState]]) -> None:
-        self._nodes[task_id].state = state  # at once, so that a second upstream does not end it twice
-        ended.append((task_id, state))
+
+def _ranked(upstream: Iterable[str], priority: Mapping[str, float], remaining: Mapping[str, float]) -> list[str]:
+    """The tasks in the order in which they start if they are ready at the same time."""
+    order = list(upstream)
+    if priority or remaining:
+        order.sort(key=lambda task_id: (-priority.get(task_id, 0), -remaining.get(task_id, 0)))
+    return order
+
+
+def _linked(
+    upstream: Mapping[str, Iterable[str]], order: Iterable[str], rules: Mapping[str, TriggerRule]
+) -> dict[str, Node]:
+    """A node for every task, in order, each of which knows what is downstream of it."""
+    usual = TriggerRule.ALL_SUCCESS
+    nodes = {task_id: Node.of(task_id, rank, rules.get(task_id, usual)) for rank, task_id in enumerate(order)}
+    for task_id, above in upstream.items():
+        node, others = nodes[task_id], set(above)
+        node.total = node.waiting = len(others)
+        for other in others:
+            nodes[other].downstream.append(node)
+    return nodes

@@ -33,7 +33,7 @@ class TaskState(StrEnum):
     @property
     def final(self) -> bool:
         """Whether the task has ended."""
-        return self in _FINAL
+        return self in FINAL
 
     @property
     def good(self) -> bool:
@@ -41,7 +41,8 @@ class TaskState(StrEnum):
         return self in _GOOD
 
 
-_FINAL = frozenset(
+#: The states of tasks that have ended.
+FINAL = frozenset(
     {
         TaskState.SUCCESS,
         TaskState.CACHED,

@@ -19,10 +19,17 @@ class Done:
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """The job finished badly: it is over and changes nothing any more."""
+    """The job finished badly: it is over and changes nothing any more.
+
+    Attributes:
+        reason: Why, in one line.
+        transient: Whether the same work may well succeed when it is tried again.
+        throttled: Whether it was refused because the service had too much to do for us at once.
+    """
 
     reason: str
     transient: bool = False
+    throttled: bool = False
 
 
 Status = Running | Done | Failed

@@ -1,74 +1,80 @@
-"""The threads of a run, and the loop in which one of them hears what the others did."""
+"""The threads of a run, its processors, and the loop in which one thread hears what the others did."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from pydag_gcp.attempt import Outcome
-from pydag_gcp.loop import Loop, Timer
-from pydag_gcp.processors import Workers
+from pydag_gcp.loop import Loop
+from pydag_gcp.processors import Share
+from pydag_gcp.workers import Workers
 
 #: Threads for calls that hold no processor. One is enough unless the service is slow to answer.
 _CALLERS = 4
 
 
 class Threads:
-    """Workers on processors, callers beside them, and the loop of the thread that drives.
+    """Workers on processors, callers beside them, and the loop of the thread that drives; a context manager.
 
     Args:
-        size: Processors.
+        share: The processors that the run may hold.
+        loop: Where outcomes arrive.
 
     Attributes:
-        size: Processors.
-        free: Those of them that nobody holds.
-        loop: Where outcomes arrive.
+        share: As given.
+        loop: As given.
+        after: Has an action called in the loop, in so many seconds; may be cancelled.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = self.free = size
-        self.loop = Loop()
-        self._workers = Workers("pydag-processor", size)
+    def __init__(self, share: Share, loop: Loop) -> None:
+        self.share = share
+        self.loop = loop
+        self.after = loop.after
+        self._workers = Workers("pydag-processor", share.size)
         self._callers = Workers("pydag-caller", _CALLERS)
 
-    def fits(self, slots: int) -> bool:
-        """Whether so many processors are free; of a task that wants more than there are, whether all are."""
-        return self.free >= min(slots, self.size)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let every thread end once it has nothing to do, and give all processors back. Does not wait."""
+        self._workers.close()
+        self._callers.close()
+        self.share.leave()
 
     def work(self, slots: int, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
-        """Call ``function`` on a worker that holds so many processors, then ``then`` in the loop."""
-        held = min(slots, self.size)
-        self.free -= held
+        """Call ``function`` on a worker, then ``then`` in the loop.
 
-        def free_then(outcome: Outcome) -> None:
-            self.free = min(self.free + held, self.size)
-            then(outcome)
-
-        self._workers.submit(partial(self._call, function, free_then))
+        Args:
+            slots: The processors that were taken for it, and are given back when its outcome is heard.
+            function: What to do.
+            then: Takes its outcome.
+        """
+        workers = self._workers
+        workers.submit(partial(self._do, function, partial(self._done, workers, slots, then)))
 
     def call(self, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
         """Call ``function``, which is short and holds no processor, then ``then`` in the loop."""
-        self._callers.submit(partial(self._call, function, then))
-
-    def after(self, seconds: float, action: Callable[[], None]) -> Timer:
-        """Have ``action`` called in the loop, in ``seconds``."""
-        return self.loop.after(seconds, action)
+        callers = self._callers
+        callers.submit(partial(self._do, function, partial(self._done, callers, 0, then)))
 
     def give_up_workers(self) -> None:
-        """Free all processors: a function that does not return must not keep anybody waiting any more."""
+        """Give all processors back: a function that does not return must not keep anybody waiting any more."""
         self._workers.close()
-        self._workers = Workers("pydag-processor", self.size)
-        self.free = self.size
+        self._workers = Workers("pydag-processor", self.share.size)
+        self.share.give(self.share.held)
 
-    def close(self) -> None:
-        """Let every thread end once it has nothing to do. Does not wait."""
-        self._workers.close()
-        self._callers.close()
-
-    def _call(self, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
+    def _do(self, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
         try:
-            outcome = Outcome(value=function())
+            outcome = Outcome(function())
         except BaseException as error:  # noqa: BLE001 - a task's own code: whatever it raises is its outcome
             outcome = Outcome(error=error)
         self.loop.soon(partial(then, outcome))
+
+    def _done(self, workers: Workers, slots: int, then: Callable[[Outcome], None], outcome: Outcome) -> None:
+        workers.done()
+        if slots and workers is self._workers:  # and not one that was given up, with all that it held
+            self.share.give(slots)
+        then(outcome)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any, Protocol
+from functools import cache, partial
+from itertools import chain
+from typing import Any, Protocol, cast
 
-from pydag_gcp.attempt import Attempt, End, LocalAttempt, Outcome
+from pydag_gcp.attempt import Attempt, End, LocalAttempt
 from pydag_gcp.errors import JobUnsettled, LeaseLost, PydagError, StoreError
 from pydag_gcp.lease import Lease
 from pydag_gcp.ledger import Ledger
-from pydag_gcp.logs import TryLog
+from pydag_gcp.limits import Limits
+from pydag_gcp.logs import RunLogs
 from pydag_gcp.loop import Timer
 from pydag_gcp.operator import Context, Operator, RemoteOperator
 from pydag_gcp.outages import Outages
 from pydag_gcp.planner import Plan
+from pydag_gcp.polling import Polling
 from pydag_gcp.record import Record, Success
 from pydag_gcp.remote_attempt import RemoteAttempt
 from pydag_gcp.resumption import INTERRUPTED, OpenTry
@@ -36,8 +39,17 @@ class Course(Protocol):
     def again(self, task_id: str) -> None:
         """Have another try of a task begin, as soon as there is a processor."""
 
-    def end_task(self, task_id: str, state: TaskState, *, result: Any = None, error: str | None = None) -> None:
-        """Take the end of a task."""
+    def end_task(
+        self,
+        task_id: str,
+        state: TaskState,
+        *,
+        result: Any = None,
+        error: str | None = None,
+        at: datetime | None = None,
+        try_number: int | None = None,
+    ) -> None:
+        """Take the end of a task, now or just before; and of a try of it, in the same way."""
 
     def fail(self, error: BaseException) -> None:
         """Leave the run as it is."""
@@ -73,6 +85,12 @@ class Tries:
     ) -> None:
         self.store = store
         self.outages = Outages(ledger.warn)
+        self.limits = Limits(plan.dag.limits, ledger.warn)
+        self.polling = Polling(self, ledger.warn)
+        self.setups = frozenset(chain.from_iterable(plan.teardowns.values()))
+        # What is only passed on, and often asked for.
+        self.clock, self.work, self.call, self.after = threads.loop.clock, threads.work, threads.call, threads.after
+        self.reads, self.needs_observation = verdicts.reads, verdicts.needs_observation
         self.uncounted = defaultdict[str, int](int)
         self._plan = plan
         self._lease = lease
@@ -80,10 +98,10 @@ class Tries:
         self._ledger = ledger
         self._verdicts = verdicts
         self._course = course
-        self._log_handler = log_handler
         self._active: dict[str, Attempt] = {}
         self._retrying: dict[str, Timer] = {}
-        self._logs: dict[Attempt, TryLog] = {}
+        self._logs = RunLogs(plan.logs, ledger.redact, log_handler, self._is_over)
+        self._context = replace(plan.context, logs=self._logs.of, max_bytes=plan.max_bytes)
         self._cancelled = False
 
     @property
@@ -93,14 +111,16 @@ class Tries:
 
     def begin(self, task_id: str, left: OpenTry | None = None) -> None:
         """Begin a try, or take up one that another process left."""
-        number = left.number if left else self._ledger.tasks[task_id].tries + 1
-        log = self._log(task_id, number)
-        ctx = replace(self._plan.context_of(task_id, number, log.logger), max_bytes=self._ledger.bytes_left)
+        number = left.number if left else self._ledger.rows[task_id].tries + 1
+        ctx = self._context.of_try(task_id, number)
+        if ctx.max_bytes is not None:
+            ctx = replace(ctx, max_bytes=self._ledger.bytes_left)
         attempt = self._attempt(self._plan.tasks[task_id], ctx)
         began = left.started if left else attempt.started
         self._ledger.begin(task_id, number, at=began, reason=self._verdicts.of(task_id).reason)
         self._active[task_id] = attempt
-        self._logs[attempt] = log
+        if attempt.service is not None:
+            self.limits.begin(attempt.service)
         if left is None or not isinstance(attempt, RemoteAttempt):
             attempt.start()
             return
@@ -123,15 +143,17 @@ class Tries:
 
     def close(self) -> None:
         """Drop what is logged from now on."""
-        for log in self._logs.values():
-            log.close()
+        self._active.clear()
+        self._logs.close_all()
 
     def _attempt(self, task: Operator, ctx: Context) -> Attempt:
-        return RemoteAttempt(task, ctx, self) if isinstance(task, RemoteOperator) else LocalAttempt(task, ctx, self)
+        if is_remote(type(task)):
+            return RemoteAttempt(cast("RemoteOperator", task), ctx, self)
+        return LocalAttempt(task, ctx, self)
 
-    def _log(self, task_id: str, number: int) -> TryLog:
-        also = self._log_handler(task_id, number) if self._log_handler else None
-        return TryLog(self._plan.logs / task_id / f"{number}.log", self._ledger.redact, also)
+    def _is_over(self, task_id: str, number: int) -> bool:
+        attempt = self._active.get(task_id)
+        return attempt is None or attempt.ctx.try_number != number
 
     def _outlives_cancel(self, task_id: str) -> bool:
         return task_id in self._plan.teardowns
@@ -141,32 +163,36 @@ class Tries:
     def ended(self, attempt: Attempt, end: End) -> None:
         """Take the end of a try; see :class:`pydag_gcp.attempt.Driver`."""
         task_id, number = attempt.ctx.task_id, attempt.ctx.try_number
-        again = self.wants_another(attempt, end)
-        text = self._told(attempt, end) if end.error is not None else None
-        if again and end.free:
-            self.uncounted[task_id] += 1
-            text = INTERRUPTED
+        again, text = False, None
+        if end.error is not None:
+            again, text = self.wants_another(attempt, end), self._told(attempt, end.error, end)
+            if again and end.free:
+                self.uncounted[task_id] += 1
+                text = INTERRUPTED
         del self._active[task_id]
-        self._logs.pop(attempt).close()
-        with self.store.together():  # so that no kill can part a task's end from its last try's, nor from its record
-            self.store.end_try(self._plan.run_id, task_id, number, end.state, error=text, at=datetime.now(UTC))
-            self._verdicts.keep(end.records)
-            if not again:
-                self._course.end_task(task_id, end.state, result=end.result, error=text)
+        if attempt.service is not None:
+            self.limits.end(attempt.service)
+        self._logs.close(task_id, number)
+        now = datetime.now(UTC)
         if again:
+            self.store.end_try(self._plan.run_id, task_id, number, end.state, error=text, at=now)
             self._try_later(task_id, number, text)
+            return
+        with self.store.together():  # so that no kill can part its end from its record, nor from what ends with it
+            if end.records:
+                self._verdicts.keep(end.records)
+            self._course.end_task(task_id, end.state, result=end.result, error=text, at=now, try_number=number)
 
     def leave(self, attempt: Attempt, error: JobUnsettled) -> None:
         """Leave a try open, and with it the run; see :class:`pydag_gcp.attempt.Driver`."""
         attempt.ctx.log.error("%s", self._ledger.redact.said(error))
         self._course.fail(error)
 
-    def _told(self, attempt: Attempt, end: End) -> str:
+    def _told(self, attempt: Attempt, error: BaseException, end: End) -> str:
         """Say why a try failed, and log that."""
-        assert end.error is not None  # noqa: S101 - the caller has looked
-        text = self._ledger.redact.said(end.error)
-        attempt.ctx.log.error("%s", text, exc_info=end.error if not isinstance(end.error, PydagError) else None)
-        held_back = end.held_back and not end.again and self._policy_wants(attempt, end.error)
+        text = self._ledger.redact.said(error)
+        attempt.ctx.log.error("%s", text, exc_info=error if not isinstance(error, PydagError) else None)
+        held_back = end.held_back and not end.again and self._policy_wants(attempt, error)
         return f"{text}; {end.held_back}" if held_back else text
 
     def wants_another(self, attempt: Attempt, end: End) -> bool:
@@ -197,22 +223,6 @@ class Tries:
 
     # what an attempt needs (Driver) ------------------------------------------------------------------------------
 
-    def clock(self) -> float:
-        """Seconds on a clock that never goes back."""
-        return self._threads.loop.clock()
-
-    def work(self, attempt: Attempt, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
-        """See :class:`pydag_gcp.attempt.Driver`."""
-        self._threads.work(attempt.task.slots, function, then)
-
-    def call(self, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
-        """See :class:`pydag_gcp.attempt.Driver`."""
-        self._threads.call(function, then)
-
-    def after(self, seconds: float, action: Callable[[], None]) -> Timer:
-        """See :class:`pydag_gcp.attempt.Driver`."""
-        return self._threads.after(seconds, action)
-
     def report(self, attempt: Attempt, state: TaskState, detail: str = "") -> None:
         """See :class:`pydag_gcp.attempt.Driver`."""
         self._ledger.change(attempt.ctx.task_id, state, detail, job_id=attempt.job_id or None)
@@ -222,16 +232,16 @@ class Tries:
         try:
             self._lease.check()
         except (LeaseLost, StoreError) as error:
-            self._threads.loop.soon(partial(self._course.fail, error))
+            self._fail_soon(error)
             raise
 
-    def reads(self, attempt: Attempt) -> Mapping[str, str | None]:
+    def settled(self) -> None:
         """See :class:`pydag_gcp.attempt.Driver`."""
-        return self._verdicts.reads(attempt.ctx.task_id)
-
-    def needs_observation(self, attempt: Attempt) -> bool:
-        """See :class:`pydag_gcp.attempt.Driver`."""
-        return self._verdicts.needs_observation(attempt.ctx.task_id)
+        try:
+            self.store.settled()
+        except (LeaseLost, StoreError) as error:
+            self._fail_soon(error)
+            raise
 
     def observe(self, attempt: Attempt, result: Any, *, last: bool) -> tuple[Record, ...]:
         """See :class:`pydag_gcp.attempt.Driver`."""
@@ -239,5 +249,15 @@ class Tries:
         try:
             return self._verdicts.observe(attempt.ctx.task_id, success, self._ledger.redact.within(result), last=last)
         except StoreError as error:  # a success that is not recorded would be repeated: leave it to whoever resumes
-            self._threads.loop.soon(partial(self._course.fail, error))
+            self._fail_soon(error)
             raise
+
+    def _fail_soon(self, error: BaseException) -> None:
+        """Have the run left as it is, where another thread finds that it cannot be driven on."""
+        self._threads.loop.soon(partial(self._course.fail, error))
+
+
+@cache
+def is_remote(kind: type[Operator]) -> bool:
+    """Whether the work of such tasks are jobs in the cloud; remembered, as it is asked of every task."""
+    return issubclass(kind, RemoteOperator)

@@ -23,15 +23,20 @@ class Verdicts:
         reuse: Decides.
         records: Where successes are remembered.
         known: What is known from before this process took the run up: task id -> its current success.
+
+    Attributes:
+        reads: Tells the versions of what a task is going to read, as they were when it was decided.
+        needs_observation: Tells whether :meth:`observe` would ask anybody for anything.
     """
 
     def __init__(self, reuse: Reuse, records: Records, known: Mapping[str, Success | None]) -> None:
         self._reuse = reuse
+        self.reads, self.needs_observation = reuse.before, reuse.needs_observation
         self._kept = records
         self._lock = threading.Lock()
         self._decisions: dict[str, Decision] = {}
         self._begun: set[str] = set()
-        self._known = dict(known)
+        self._known = dict(known)  # it only grows, and is only looked up in, so that it is never copied
         self._records: dict[tuple[str, str, str], Record] = {}
 
     def decide(self) -> list[str]:
@@ -79,23 +84,15 @@ class Verdicts:
         """
         with self._lock:
             told = len(self._reuse.warnings)
-            self._decisions[task_id] = self._reuse.decide_now(task_id, dict(self._known))
+            self._decisions[task_id] = self._reuse.decide_now(task_id, self._known)
             return self._reuse.warnings[told:]
-
-    def reads(self, task_id: str) -> Mapping[str, str | None]:
-        """The versions of what a task is going to read, as they were when it was decided."""
-        return self._reuse.before(task_id)
-
-    def needs_observation(self, task_id: str) -> bool:
-        """Tell whether :meth:`observe` would ask anybody for anything."""
-        return self._reuse.needs_observation(task_id)
 
     def observe(self, task_id: str, success: Success, result: Any, *, last: bool) -> tuple[Record, ...]:
         """Make the records of a success; see :meth:`pydag_gcp.reuse.Reuse.record`."""
         with self._lock:
             # Of two members of a chain that end at once, the second one has to see that the first has ended.
             self._known[task_id] = success
-            records = self._reuse.record(task_id, success.try_number, result, dict(self._known), last=last)
+            records = self._reuse.record(task_id, success.try_number, result, self._known, last=last)
             self._records.update({record.key: record for record in records})
             return records
 

@@ -44,19 +44,19 @@ class Service:
 class Job(RemoteOperator):
     """A remote job that takes ``seconds``; every failed one of ``outcomes`` is used up by one try."""
 
-    service: ClassVar[Service]
+    cloud: ClassVar[Service]
     seconds: float = 0.0
     outcomes: tuple[Status, ...] = ()
     partial: bool = False
 
     def submit(self, ctx: Context, job_id: str) -> dict[str, Any]:
-        self.service.submit(job_id)
+        self.cloud.submit(job_id)
         return {"job_id": job_id, "try": ctx.try_number}
 
     def poll(self, ctx: Context, handle: Mapping[str, Any]) -> Status:
-        if handle["job_id"] in self.service.cancelled:
+        if handle["job_id"] in self.cloud.cancelled:
             return Failed(reason="stopped")
-        if time.monotonic() - self.service.jobs[handle["job_id"]] < self.seconds:
+        if time.monotonic() - self.cloud.jobs[handle["job_id"]] < self.seconds:
             return Running(detail="stage 1")
         return self.outcomes[handle["try"] - 1] if handle["try"] <= len(self.outcomes) else Done()
 
@@ -64,7 +64,7 @@ class Job(RemoteOperator):
         return {"job_id": handle["job_id"]}
 
     def cancel(self, ctx: Context, handle: Mapping[str, Any]) -> None:
-        self.service.cancelled.add(handle["job_id"])
+        self.cloud.cancelled.add(handle["job_id"])
 
     def atomic(self, ctx: Context) -> bool:
         return not self.partial

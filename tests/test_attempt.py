@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pydag_gcp import Cluster, GCSObject, Table, task
+from pydag_gcp import Cluster, GCSObject, Table, journal, task
 from pydag_gcp.attempt import LocalAttempt, as_json
 from pydag_gcp.dag import DAG
 from pydag_gcp.errors import TaskError
 from pydag_gcp.executor import execute
 from pydag_gcp.operator import Context, Operator
-from pydag_gcp.planner import plan
+from pydag_gcp.planner import Plan, plan
 from pydag_gcp.retry import RESEND_LIMIT
 from pydag_gcp.settings import load
 from pydag_gcp.states import TaskState
+from pydag_gcp.store import Store
 from tests.virtual_driver import Virtual, driving, record_of
 
 
@@ -66,6 +70,18 @@ def test_what_is_no_json_or_too_much_is_refused(value: Any, complaint: str) -> N
     assert complaint in str(caught.value)
 
 
+@given(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=2000)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+def test_what_is_plain_is_what_it_is_when_it_is_read_again(value: Any) -> None:
+    assert as_json(value) == json.loads(json.dumps(value))
+    assert type(as_json(value)) is type(value)
+
+
 def test_a_result_that_is_nested_too_deep_fails_its_task_and_not_the_run(tmp_path: Path) -> None:
     @task(reads=[], writes=[])
     def deep() -> list[Any]:
@@ -83,6 +99,29 @@ def test_a_result_that_is_nested_too_deep_fails_its_task_and_not_the_run(tmp_pat
     assert result.tasks["deep"].state == "failed"
     assert "more than 100 levels" in str(result.tasks["deep"].error)
     assert result.tasks["other"].state == "success"
+
+
+@pytest.mark.usefixtures("project")
+def test_a_setup_begins_when_it_is_on_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given a journal that is in no hurry
+    for name in ("_LINGER", "_QUIET"):
+        monkeypatch.setattr(journal, name, 1.0)
+    planned: list[Plan] = []
+
+    def rows() -> list[str]:
+        with Store(planned[0].settings.store_url) as store:  # as a process would see it that comes after a kill
+            return [row["task_id"] for row in store.tries(planned[0].run_id)]
+
+    # When a function begins that another one cleans up after
+    with DAG("local") as dag:
+        setup = task(task_id="setup")(rows)()
+        task(task_id="teardown", teardown_of=setup)(rows)()
+    planned.append(plan(dag, load(Path.cwd())))
+    result = execute(planned[0])
+    # Then it is known that it has begun
+    assert result.tasks["setup"].result == ["setup"]
 
 
 # one try --------------------------------------------------------------------------------------------------------------
@@ -171,3 +210,17 @@ def test_a_result_that_comes_after_a_cancel_is_dropped(start: Start, driver: Vir
     driver.run(60)
     assert driver.ends[attempt].state is TaskState.CANCELLED
     assert driver.observed == []
+
+
+def test_a_function_that_has_not_begun_when_it_is_cancelled_never_does(
+    start: Start, driver: Virtual, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work: list[Callable[[], Any]] = []
+    monkeypatch.setattr(driver, "work", lambda _slots, function, _then: work.append(function))
+    # Given a setup that waits for its row to be durable, when the run is cancelled
+    attempt = start()
+    attempt.cancel()
+    # Then it does nothing that its teardown, which may be over already, has not cleaned up
+    assert work.pop()() is None
+    start(number=2)
+    assert work.pop()() == 1, "it was never called before"

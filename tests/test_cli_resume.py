@@ -62,13 +62,19 @@ def effects() -> list[str]:
     return Path("effects").read_text().splitlines() if Path("effects").exists() else []
 
 
+def ended() -> list[str]:
+    """The tasks that have ended by what is on record, which may come a moment after their effects."""
+    with Store(settings.load().store_url) as store:
+        return [row["task_id"] for run in store.runs(limit=1) for row in store.tasks(run["run_id"])]
+
+
 @pytest.fixture
 def running(terminal: Terminal) -> Iterator[subprocess.Popen[str]]:
     """A run whose second task waits."""
     command = [PYDAG, "run", "daily.py"]
     with reaped(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)) as process:
         try:
-            until(lambda: "second 1" in effects())
+            until(lambda: "second 1" in effects() and ended() == ["first"])
             yield process
         finally:
             process.kill()

@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,8 +16,10 @@ from typing import Any, ClassVar
 import pytest
 from google.api_core.exceptions import BadRequest, ServiceUnavailable
 
+from pydag_gcp import journal
+from pydag_gcp.batch import Batch, Change
 from pydag_gcp.dag import DAG
-from pydag_gcp.errors import DefinitionError, JobUnsettled, NotYet, RunFailed, TargetUnreachable, TaskError
+from pydag_gcp.errors import DefinitionError, JobUnsettled, NotYet, RunFailed, StoreError, TargetUnreachable, TaskError
 from pydag_gcp.events import Event, RunEnded, RunStarted, RunWarned, TaskChanged
 from pydag_gcp.executor import execute
 from pydag_gcp.function import task
@@ -30,6 +32,7 @@ from pydag_gcp.retry import Retry
 from pydag_gcp.runtime_value import Param, RuntimeValue
 from pydag_gcp.settings import load
 from pydag_gcp.states import RunState, TaskState, TriggerRule
+from pydag_gcp.store import Store
 from tests.service import Call, Job, Service
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -38,8 +41,8 @@ FAST = Retry(attempts=3, wait=0.01, jitter=0)
 
 @pytest.fixture
 def service(listening: int) -> Service:
-    Job.service = Service()
-    return Job.service
+    Job.cloud = Service()
+    return Job.cloud
 
 
 def run(dag: DAG, *listeners: Callable[[Event], None], processors: int | None = None) -> RunResult:
@@ -120,6 +123,22 @@ def test_a_task_of_several_slots_holds_that_many() -> None:
         for number in range(4):
             Call(task_id=f"t{number}", function=function, slots=2)
     assert run(dag, processors=3).state is RunState.SUCCESS
+
+
+def test_a_task_that_does_not_fit_holds_up_no_other() -> None:
+    # Given two processors, a task that ends only after the light one, and one that wants both and comes before it
+    released = threading.Event()
+    with DAG("heavy_waits") as dag:
+        Call(task_id="long", function=lambda _: released.wait(5))
+        first = Call(task_id="first", function=lambda _: None)
+        heavy = Call(task_id="heavy", function=lambda _: None, slots=2, priority=1)
+        light = Call(task_id="light", function=lambda _: released.set())
+        first >> [heavy, light]
+    # When
+    result = run(dag, processors=2)
+    # Then
+    assert result.tasks["long"].result is True
+    assert result.tasks["heavy"].state is TaskState.SUCCESS
 
 
 def test_transient_failures_are_tried_again_without_blocking_the_only_processor() -> None:
@@ -227,7 +246,7 @@ def test_a_thousand_deferred_jobs_hold_no_processor(service: Service) -> None:
 
     result = run(dag, watch, processors=2)
     assert result.state is RunState.SUCCESS
-    assert threads <= 2 + 4
+    assert threads <= 2 + 4 + 1  # workers, callers, and who writes the store
     assert result.makespan < 0.5 * 300 / 2 / 5  # far from what two blocked processors would take
 
 
@@ -501,7 +520,7 @@ class Waits(Job):
     """A submit that sends nothing, as something has to end first."""
 
     def submit(self, ctx: Context, job_id: str) -> dict[str, Any]:
-        self.service.submits.append(job_id)
+        self.cloud.submits.append(job_id)
         raise NotYet("the old cluster is being deleted")
 
 
@@ -748,7 +767,6 @@ def test_a_job_is_submitted_with_what_its_upstream_returned(service: Service) ->
         Sized(task_id="job", size=count.output["rows"][1])
     assert run(dag).tasks["job"].result == {"size": 4, "handle": 4}
     (definition,) = [json.loads(row[0]) for row in rows("SELECT definition FROM runs")]
-    assert definition["tasks"]["job"]["size"] == {"output": "count.rows.1"}
     assert definition["upstream"]["job"] == ["count"]
 
 
@@ -872,3 +890,48 @@ def test_a_teardown_alone_runs_like_any_other_task() -> None:
         Call(task_id="clean", teardown_of=Call(task_id="setup"), function=fail(1, TaskError("is locked")))
     result = part(dag, only=["clean"])
     assert (result.state, result.tasks["clean"].error) == (RunState.FAILED, "is locked")
+
+
+# the metadata database -----------------------------------------------------------------------------------------------
+
+
+def many(number: int) -> DAG:
+    with DAG("many") as dag:
+        for place in range(number):
+            Call(task_id=f"t{place}")
+    return dag
+
+
+def test_a_slow_disk_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a disk that is slower than the tasks
+    waited: list[int] = []
+    write = Store._write
+
+    def slowly(store: Store, changes: Sequence[Change]) -> None:
+        waited.append(len(changes))
+        time.sleep(0.01)
+        write(store, changes)
+
+    monkeypatch.setattr(journal, "_MANY", 20)
+    monkeypatch.setattr(Store, "_write", slowly)
+    # Then no more waits to be written than what is allowed, and what runs on the processors
+    assert run(many(300), processors=4).state is RunState.SUCCESS
+    assert max(waited) <= 20 + 4 * 3
+    assert rows("SELECT count(*) FROM tasks") == rows("SELECT count(*) FROM tries") == [(300,)]
+
+
+def test_a_disk_that_is_full_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    write, full = Store._write, threading.Event()
+
+    def until_full(store: Store, changes: Sequence[Change]) -> None:
+        if any(change is Batch.end_task for change, _ in changes):
+            full.set()
+            raise StoreError("database or disk is full")
+        write(store, changes)
+
+    monkeypatch.setattr(Store, "_write", until_full)
+    with pytest.raises(StoreError, match="full"):
+        run(many(2000))
+    assert full.is_set()
+    assert rows("SELECT state FROM runs") == [("running",)]
+    assert rows("SELECT count(*) FROM tasks") == [(0,)]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pydag_gcp.errors import TaskError
-from pydag_gcp.logs import TryLog
+from pydag_gcp.logs import RunLogs, TryLog
 from pydag_gcp.redaction import Redactor
 
 SECRETS = [
@@ -167,6 +167,29 @@ def test_what_comes_after_the_end_is_dropped(tmp_path: Path, caplog: pytest.LogC
     log.close()
     log.logger.log(logging.ERROR, "late")
     assert not log.file.exists()
+
+
+def test_a_try_that_logs_nothing_makes_nothing_and_one_that_has_ended_is_not_heard_any_more(tmp_path: Path) -> None:
+    # Given a run whose second try of a task goes on
+    made: list[tuple[str, int]] = []
+
+    def also(task_id: str, number: int) -> logging.Handler:
+        made.append((task_id, number))
+        return logging.NullHandler()
+
+    logs = RunLogs(tmp_path, Redactor({}), also, lambda _, number: number < 2)
+    logs.close("a", 1)
+    assert made == []
+    # When the late thread of the first one logs, and the second one before and after its end
+    logs.of("a", 1).info("too late")
+    second = logs.of("a", 2)
+    second.info("in time")
+    logs.close("a", 2)
+    second.info("too late")
+    # Then only what came in time is there
+    assert made == [("a", 1), ("a", 2)]
+    assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.log")] == ["a/2.log"]
+    assert "too late" not in (tmp_path / "a" / "2.log").read_text()
 
 
 def test_secrets_within_a_value_are_redacted_by_what_they_are_and_by_their_name() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 
 from pydag_gcp.loop import Loop
-from pydag_gcp.processors import Workers, default_size
 
 
 def test_timers_fire_in_order_and_not_when_cancelled() -> None:
@@ -43,44 +42,23 @@ def test_after_stop_nothing_more_is_called() -> None:
     assert seen == []
 
 
-def test_workers_run_at_most_their_size_at_a_time_and_exactly_what_was_submitted() -> None:
-    running, most, done = 0, 0, threading.Semaphore(0)
-    lock = threading.Lock()
-
-    def work() -> None:
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        threading.Event().wait(0.005)
-        with lock:
-            running -= 1
-        done.release()
-
-    workers = Workers("test", 3)
-    for _ in range(30):
-        workers.submit(work)
-    for _ in range(30):
-        assert done.acquire(timeout=5)
-    workers.close()
-    assert most == 3
+def test_it_can_be_woken_for_nothing() -> None:
+    loop = Loop(clock=lambda: 0.0)
+    loop.wake()
+    loop.wait()  # or it would sleep for a while
 
 
-def test_a_busy_worker_never_holds_up_work_that_another_could_do() -> None:
-    # Given one thread that is stuck, every further piece of work finds a thread of its own
-    release, done = threading.Event(), threading.Semaphore(0)
-    workers = Workers("test", 8)
-    for _ in range(200):
-        workers.submit(done.release)
-    for _ in range(200):
-        assert done.acquire(timeout=5)
-    for _ in range(7):
-        workers.submit(lambda: release.wait(10))
-    workers.submit(done.release)
-    assert done.acquire(timeout=5)
-    release.set()
-    workers.close()
+def test_what_comes_while_it_is_at_work_waits_for_the_next_time() -> None:
+    # Given an action that asks for itself again, for ever
+    loop = Loop()
+    seen: list[int] = []
 
+    def again() -> None:
+        seen.append(len(seen))
+        loop.soon(again)
 
-def test_the_machine_has_a_size() -> None:
-    assert 5 <= default_size() <= 32
+    loop.soon(again)
+    loop.soon(again)
+    # When the loop wakes, then it does what there was, and lets the driver do its part
+    loop.wait()
+    assert seen == [0, 1]

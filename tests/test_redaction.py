@@ -108,3 +108,11 @@ def test_nothing_is_known_before_it_is_revealed() -> None:
     code = "from pydag_gcp.redaction import Redactor; print(Redactor({})('s3cr3t-v4lue'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "s3cr3t-v4lue\n"
+
+
+def test_a_text_that_comes_again_is_masked_once_it_is_known_for_a_secret() -> None:
+    redact = Redactor({})
+    assert [redact.often("upstream often-1 will run") for _ in range(2)] == ["upstream often-1 will run"] * 2
+    learn("often-1")
+    assert redact.often("upstream often-1 will run") == "upstream [redacted] will run"
+    assert {redact.often(f"text {number}") for number in range(1000)} == {f"text {number}" for number in range(1000)}

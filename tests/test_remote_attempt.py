@@ -12,8 +12,10 @@ from typing import Any, ClassVar
 import pytest
 from google.api_core.exceptions import Forbidden
 
-from pydag_gcp import executor, remote_attempt
-from pydag_gcp.attempt import Attempt
+from pydag_gcp import outages
+from pydag_gcp import run as run_module
+from pydag_gcp.answers import REFUSED_LOOKS, REFUSED_SENDS
+from pydag_gcp.attempt import Attempt, Outcome
 from pydag_gcp.dag import DAG
 from pydag_gcp.errors import JobRefused, JobTaken, LocalCloudError, NotYet, TaskTimeout
 from pydag_gcp.events import Event, RunWarned
@@ -23,7 +25,7 @@ from pydag_gcp.operator import Context, Done, Failed, RemoteOperator, Running, S
 from pydag_gcp.outages import PATIENCE
 from pydag_gcp.planner import plan
 from pydag_gcp.record import Record
-from pydag_gcp.remote_attempt import REFUSED_LOOKS, REFUSED_SENDS, RemoteAttempt
+from pydag_gcp.remote_attempt import RemoteAttempt
 from pydag_gcp.resources import Cluster, Resource
 from pydag_gcp.retry import RESEND_LIMIT
 from pydag_gcp.runtime_value import Param
@@ -183,7 +185,7 @@ def test_whoever_watches_a_run_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
                 raise ConnectionResetError("https://user:hunter2@proxy has hung up")
             return Done()
 
-    monkeypatch.setattr(remote_attempt, "PATIENCE", 0.1)
+    monkeypatch.setattr(outages, "PATIENCE", 0.1)
     with DAG("away") as dag:
         Away(task_id="job")
     (message,) = warnings_of(dag)
@@ -197,7 +199,7 @@ def test_whoever_watches_a_run_is_told_that_its_target_cannot_be_reached(monkeyp
         def check(self) -> None:
             time.sleep(0.3)
 
-    monkeypatch.setattr(executor, "PATIENCE", 0.1)
+    monkeypatch.setattr(run_module, "PATIENCE", 0.1)
     with DAG("away") as dag:
         Job(task_id="job")
     assert warnings_of(dag) == []
@@ -779,6 +781,45 @@ def test_nothing_is_called_any_more_when_the_lease_is_lost(
     # Then nothing happens, ever
     assert cloud.calls == before
     assert attempt not in driver.ends
+
+
+def test_a_job_is_not_sent_when_the_lease_is_lost_while_its_row_is_written(
+    start: Start, driver: Virtual, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "settled", lambda: setattr(driver, "lost", True))
+    attempt = start()
+    driver.run(600)
+    assert cloud.calls == []
+    assert attempt not in driver.ends
+
+
+@pytest.mark.parametrize("why", ["cancel", "timeout"])
+def test_a_job_is_not_sent_when_it_is_told_to_stop_while_its_row_is_written(
+    start: Start, driver: Virtual, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    # Given a try whose row is being written
+    work: list[tuple[Callable[[], Any], Callable[[Outcome], None]]] = []
+    monkeypatch.setattr(driver, "work", lambda _slots, function, then: work.append((function, then)))
+    attempt = start(timeout=10)
+    # When it is to end before that is done
+    attempt.cancel() if why == "cancel" else driver.run(20)
+    driver.call(*work.pop())
+    driver.run(60)
+    # Then it ends, and nothing was sent
+    assert cloud.calls == []
+    end = driver.ends[attempt]
+    assert end.state is (TaskState.CANCELLED if why == "cancel" else TaskState.FAILED)
+    assert isinstance(end.error, TaskTimeout) is (why == "timeout")
+
+
+def test_what_is_sent_again_is_preceded_by_what_is_recorded_meanwhile(
+    start: Start, driver: Virtual, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.dies_in = "submit"
+    monkeypatch.setattr(driver, "settled", lambda: cloud.calls.append("settled"))
+    start()
+    driver.run(60)
+    assert cloud.calls[:4] == ["settled", "submit"] * 2
 
 
 def test_what_was_read_before_the_submit_is_recorded_with_the_try(start: Start, driver: Virtual) -> None:

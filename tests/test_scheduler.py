@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pydag_gcp.scheduler import Scheduler
+from pydag_gcp.scheduler import FREE, Lane, Scheduler
 from pydag_gcp.states import TaskState, TriggerRule
 
 S, F, K = TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED
@@ -563,3 +564,96 @@ def test_a_state_that_is_not_final_is_not_restored() -> None:
         Scheduler({"a": []}).restore({"a": TaskState.RUNNING})
     with pytest.raises(ValueError, match="task 'a' cannot be restored as success"):
         Scheduler({"a": []}).restore({"a": S}, repeat=["a"])
+
+
+# lanes ----------------------------------------------------------------------------------------------------------------
+
+LANES = [Lane(1), Lane(2), Lane(4), Lane(1, "bigquery"), Lane(1, "dataproc"), FREE]
+
+
+def longest_ways(upstream: dict[str, list[str]], seconds: dict[str, int]) -> dict[str, float]:
+    """The seconds that a task and what is downstream of it take, by definition."""
+    below = {name: [other for other, above in upstream.items() if name in above] for name in upstream}
+
+    @functools.cache
+    def way(name: str) -> float:
+        return seconds[name] + max(map(way, below[name]), default=0)
+
+    return {name: way(name) for name in upstream}
+
+
+@given(dags(), st.data())
+def test_on_one_processor_the_order_is_that_of_the_longest_way_to_the_end(
+    upstream: dict[str, list[str]], data: st.DataObject
+) -> None:
+    # Given durations that are known, and sometimes priorities
+    seconds = {name: data.draw(st.integers(0, 5)) for name in upstream}
+    priority = data.draw(st.dictionaries(st.sampled_from(sorted(upstream) or ["-"]), st.integers(-1, 1)))
+    remaining = longest_ways(upstream, seconds)
+    lanes = {name: data.draw(st.sampled_from(LANES)) for name in upstream}
+    scheduler = Scheduler(upstream, priority=priority, remaining=remaining, lane_of=lanes.__getitem__)
+    rank = {name: (-priority.get(name, 0), -remaining[name], number) for number, name in enumerate(upstream)}
+    done: list[str] = []
+    while not scheduler.done():
+        # When one after the other runs, whatever lanes they stand in
+        found = scheduler.ready()
+        assert found is not None
+        ready = [n for n, above in upstream.items() if n not in done and all(other in done for other in above)]
+        # Then it is always the one with the longest way that starts, by hand: of all that are ready
+        assert found == min(ready, key=rank.__getitem__)
+        assert scheduler.lane == lanes[found]
+        assert scheduler.waiting == sum(lanes[name] == lanes[found] for name in ready)
+        scheduler.start(found)
+        scheduler.finish(found, S)
+        done.append(found)
+
+
+@given(dags(), st.integers(), st.data())
+def test_with_a_free_processor_what_is_ready_in_an_open_lane_starts(
+    upstream: dict[str, list[str]], seed: int, data: st.DataObject
+) -> None:
+    # Given processors, and tasks of several slots and of services that take few jobs
+    size, limit, chance = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 2)), random.Random(seed)
+    lanes = {name: data.draw(st.sampled_from(LANES)) for name in upstream}
+    scheduler = Scheduler(upstream, lane_of=lanes.__getitem__)
+    running: list[str] = []
+    done: set[str] = set()
+
+    def need(lane: Lane) -> int:
+        return min(lane.slots, size)
+
+    def fits(lane: Lane) -> bool:
+        free = size - sum(need(lanes[name]) for name in running)
+        flying = sum(lanes[name].service == lane.service for name in running)
+        return need(lane) <= free and (lane.service is None or flying < limit)
+
+    while not scheduler.done():
+        # When lanes are shut one by one, as the executor does
+        shut: set[Lane] = set()
+        while (found := scheduler.ready(shut)) is not None:
+            if fits(lanes[found]):
+                scheduler.start(found)
+                running.append(found)
+            else:
+                shut.add(lanes[found])
+        # Then nothing is left that could start, and never too much runs
+        waiting = [n for n, above in upstream.items() if n not in done and n not in running and set(above) <= done]
+        assert not any(fits(lanes[name]) for name in waiting)
+        assert sum(need(lanes[name]) for name in running) <= size
+        name = running.pop(chance.randrange(len(running)))
+        done.add(name)
+        scheduler.finish(name, S)
+
+
+def test_a_task_that_is_held_and_ready_again_stands_in_its_new_lane_only() -> None:
+    # Given a task that waits for a decision, in the lane for that
+    lanes = {"a": FREE}
+    scheduler = Scheduler({"a": []}, lane_of=lanes.__getitem__)
+    assert scheduler.ready() == "a"
+    scheduler.hold("a")
+    # When it is decided that it runs, and the lane where it runs is shut
+    lanes["a"] = Lane(2)
+    scheduler.again("a")
+    # Then it is not found where it stood before
+    assert scheduler.ready({Lane(2)}) is None
+    assert (scheduler.ready(), scheduler.lane) == ("a", Lane(2))

@@ -32,8 +32,8 @@ pytestmark = pytest.mark.usefixtures("project")
 def service(listening: int, monkeypatch: pytest.MonkeyPatch) -> Service:
     """A service that is given up after its first bad answer."""
     monkeypatch.setattr(remote_attempt, "RESEND_LIMIT", 0.0)
-    Job.service = Service()
-    return Job.service
+    Job.cloud = Service()
+    return Job.cloud
 
 
 def away(service: Service, *, accepted: bool) -> None:
@@ -238,7 +238,7 @@ class Last(Job):
     begun: ClassVar[threading.Barrier]
 
     def submit(self, ctx: Context, job_id: str) -> dict[str, Any]:
-        if self.service.faults:
+        if self.cloud.faults:
             self.begun.wait(timeout=60)
         return super().submit(ctx, job_id)
 

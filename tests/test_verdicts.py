@@ -52,6 +52,12 @@ class Chain:
         self.asked.append(dict(known))
         return Decision(verdict=Verdict.CACHED, reason="unchanged", record=record(task_id))
 
+    def before(self, task_id: str) -> Mapping[str, str | None]:
+        return {}
+
+    def needs_observation(self, task_id: str) -> bool:
+        return True
+
     def restore(self, task_id: str, reads: Mapping[str, str | None]) -> None:
         self.restored[task_id] = reads
 

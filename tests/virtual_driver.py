@@ -13,8 +13,10 @@ from typing import Any
 
 from pydag_gcp.attempt import Attempt, End, Outcome
 from pydag_gcp.errors import JobUnsettled, LeaseLost
+from pydag_gcp.limits import Limits
 from pydag_gcp.loop import Timer
 from pydag_gcp.outages import Outages
+from pydag_gcp.polling import Polling
 from pydag_gcp.record import Record, Success
 from pydag_gcp.states import TaskState
 from pydag_gcp.store import Store
@@ -45,7 +47,10 @@ class Virtual:
         self.store = store
         self.now = 0.0
         self.told: list[tuple[float, str]] = []
-        self.outages = Outages(lambda message: self.told.append((self.now, message)))
+        self.outages = Outages(self._tell)
+        self.limits = Limits({}, self._tell)
+        self.polling = Polling(self, self._tell)
+        self.setups: frozenset[str] = frozenset()
         self.ends: dict[Attempt, End] = {}
         self.unsettled: dict[Attempt, JobUnsettled] = {}
         #: Errors of looking at what a success has left, one each time; None: it is never looked at.
@@ -55,6 +60,9 @@ class Virtual:
         self.reported: list[str] = []
         self._timers: list[Timer] = []
         self._numbers = itertools.count()
+
+    def _tell(self, message: str) -> None:
+        self.told.append((self.now, message))
 
     def clock(self) -> float:
         return self.now
@@ -71,7 +79,7 @@ class Virtual:
             outcome = Outcome(error=error)
         self.after(0.01, partial(then, outcome))
 
-    def work(self, attempt: Attempt, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
+    def work(self, slots: int, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
         self.call(function, then)
 
     def report(self, attempt: Attempt, state: TaskState, detail: str = "") -> None:
@@ -80,15 +88,18 @@ class Virtual:
     def wants_another(self, attempt: Attempt, end: End) -> bool:
         return False
 
+    def settled(self) -> None:
+        self.store.settled()
+
     def check_lease(self) -> None:
         if self.lost:
             self.left = True  # as the executor, which calls nothing back any more
             raise LeaseLost("somebody took over")
 
-    def reads(self, attempt: Attempt) -> Mapping[str, str | None]:
+    def reads(self, task_id: str) -> Mapping[str, str | None]:
         return {"table p.d.t": "1"}
 
-    def needs_observation(self, attempt: Attempt) -> bool:
+    def needs_observation(self, task_id: str) -> bool:
         return self.observations is not None
 
     def observe(self, attempt: Attempt, result: Any, *, last: bool) -> tuple[Record, ...]:

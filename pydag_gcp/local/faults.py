@@ -24,10 +24,14 @@ KINDS = {
     "lost-answer": "do the work, then close the connection with no answer",
     "reset": "reset the connection without doing the work",
     "latency": "wait, then do the work and answer",
+    "pending": "accept the job, and let it begin only after some seconds",
     "hold": "keep the call waiting until it is released, then close the connection without doing the work",
     "accepted-hold": "do the work, keep the answer until it is released, then close the connection with no answer",
 }
 
+#: The fault of the calls that make jobs which can wait.
+PENDING = "pending"
+_MAKES_JOBS = "bigquery.jobs.insert"
 #: A call that is held is released by itself after so long, in seconds.
 LONGEST_HOLD = 600.0
 
@@ -78,6 +82,8 @@ class Order:
             raise ValueError(f"fault {self.kind!r} is none of {', '.join(KINDS)}")
         if self.call < 1 or self.times < 1 or self.seconds < 0:
             raise ValueError(f"fault for {self.method!r}: call and times start at 1, and seconds at 0")
+        if self.kind == PENDING and self.method != _MAKES_JOBS:
+            raise ValueError(f"fault {PENDING!r} is one of {_MAKES_JOBS}, not of {self.method}")
 
     def matches(self, call: Call) -> bool:
         """Tell whether a call is one of those that this is about."""

@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, MapAdapter, Rule
 from werkzeug.wrappers import Request, Response
 
-from pydag_gcp.local.faults import Arrival, Faults
+from pydag_gcp.local.faults import PENDING, Arrival, Faults
 from pydag_gcp.local.subjects import AUTHORIZATION_OF_JOBS, Subject, of_answer, of_request
 
 TYPE_OF_JSON = "application/json; charset=UTF-8"
@@ -33,6 +33,8 @@ _TOLD_BY_BODY = frozenset({"bigquery.datasets.insert", "bigquery.jobs.insert", "
 
 #: Where a request carries the faults, for a handler that answers requests within a request.
 FAULTS = "pydag.faults"
+#: Where it carries for how many seconds the job that it makes is to stay pending.
+_PENDING = "pydag.pending"
 
 Handler = Callable[..., Mapping[str, Any] | Response | None]
 
@@ -194,6 +196,7 @@ class Api:
             method, handler, values = self._match(request)
             arrival = faults.arrived(method, _subject(request, method, values))
             _refuse(arrival, faults)
+            request.environ[_PENDING] = _pending(arrival)
             answer = handler(request, **values)
             if isinstance(answer, Mapping):
                 faults.answered(arrival.call, of_answer(answer))
@@ -287,7 +290,7 @@ def _subject(request: Request, method: str, values: Mapping[str, str]) -> Subjec
 def _refuse(arrival: Arrival, faults: Faults) -> None:
     """Do what a fault does before the work."""
     fault, method = arrival.fault, arrival.call.method
-    if fault is None:
+    if fault is None or fault.kind == PENDING:
         return
     time.sleep(fault.seconds)
     match fault.kind:
@@ -304,10 +307,20 @@ def _refuse(arrival: Arrival, faults: Faults) -> None:
             raise ConnectionDropped(reset=True)
 
 
+def _pending(arrival: Arrival) -> float:
+    return arrival.fault.seconds if arrival.fault is not None and arrival.fault.kind == PENDING else 0.0
+
+
+def pending_of(request: Request) -> float:
+    """Tell for how many seconds the job that a request makes is to stay pending."""
+    seconds: float = request.environ.get(_PENDING, 0.0)
+    return seconds
+
+
 def _after(arrival: Arrival, faults: Faults, response: Response) -> Response:
     """Do what a fault does after the work."""
     fault = arrival.fault
-    if fault is None or fault.kind == "latency":
+    if fault is None or fault.kind in ("latency", PENDING):
         return response
     response.close()
     if fault.kind == "accepted-hold":

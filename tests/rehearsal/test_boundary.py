@@ -49,6 +49,13 @@ def test_each_call_that_writes_is_one() -> None:
     assert found[1].order("503")["call"] == 2
 
 
+def test_a_list_of_all_jobs_is_one_that_belongs_to_no_task() -> None:
+    found = boundaries(_calls(*[("bigquery.jobs.list", Subject(resource="p"))] * 9, ("dataproc.ListJobs", Subject())))
+
+    assert list(map(str, found)) == ["p bigquery.jobs.list", "- dataproc.ListJobs"]
+    assert all(boundary.reads for boundary in found)
+
+
 def test_what_jobs_on_clusters_call_is_theirs() -> None:
     assert boundaries(_calls(("bigquery.jobs.insert", Subject(resource="p", by_job=True)))) == ()
 

@@ -141,6 +141,11 @@ class Job:
 
     def to_api(self) -> dict[str, Any]:
         """Return the Job resource."""
+        resource = self._resource()
+        text = json.dumps(resource, sort_keys=True)
+        return resource | {"etag": base64.b64encode(hashlib.sha256(text.encode()).digest()[:16]).decode()}
+
+    def _resource(self) -> dict[str, Any]:
         shown = {key: value for key, value in self.statistics.items() if not key.startswith("_")}
         statistics = {"creationTime": str(self.created), **shown}
         if self.started is not None:
@@ -149,7 +154,7 @@ class Job:
             statistics["endTime"] = str(self.ended)
         if self.parent is not None:
             statistics["parentJobId"] = self.parent
-        resource: dict[str, Any] = {
+        return {
             "kind": "bigquery#job",
             "id": str(self.name),
             "selfLink": (
@@ -165,8 +170,6 @@ class Job:
             "statistics": statistics,
             "status": self.status,
         }
-        text = json.dumps(resource, sort_keys=True)
-        return resource | {"etag": base64.b64encode(hashlib.sha256(text.encode()).digest()[:16]).decode()}
 
     def _shown_configuration(self) -> Mapping[str, Any]:
         """Return the configuration, with what a finished definition made instead of a result that it has not."""
@@ -176,11 +179,11 @@ class Job:
         made = self.statistics.get("query", {}).get("ddlTargetTable")
         return {**self.configuration, "query": {**options, "destinationTable": made} if made else options}
 
-    def to_list(self) -> dict[str, Any]:
-        """Return the job as jobs.list shows it."""
-        resource = self.to_api()
-        resource["state"] = self.state
+    def to_list(self, *, full: bool) -> dict[str, Any]:
+        """Return the job as jobs.list shows it; only in full with its configuration."""
+        resource = {**self._resource(), "state": self.state}
         if self.errors:
             resource["errorResult"] = self.errors[0]
-        del resource["etag"]
+        if not full:
+            del resource["configuration"]
         return resource

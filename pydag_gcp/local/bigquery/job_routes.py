@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from pydag_gcp.local.bigquery.results import PageRequest, page, whole
 from pydag_gcp.local.bigquery.schemas import schema_to_api
 from pydag_gcp.local.bigquery.sizes import Sizes
 from pydag_gcp.local.bigquery.warehouse import Warehouse
-from pydag_gcp.local.http import Api, ApiError, json_body, not_implemented
+from pydag_gcp.local.http import Api, ApiError, json_body, not_implemented, pending_of
 
+_STATES = ("DONE", "PENDING", "RUNNING")
 _DEFAULT_WAIT_MS = 10_000
 _LONGEST_WAIT_MS = 200_000
 #: What jobs.query takes over into the query's configuration.
@@ -82,7 +83,7 @@ class JobRoutes:
 
     def insert(self, request: Request, project: str) -> Mapping[str, Any]:
         """Accept a job."""
-        return self._insert(project, json_body(request), None)
+        return self._insert(project, json_body(request), None, pending=pending_of(request))
 
     def upload(self, request: Request, project: str) -> Mapping[str, Any] | Response:
         """Accept a load job whose file comes along (multipart), or is about to (resumable)."""
@@ -102,7 +103,9 @@ class JobRoutes:
 
         return self._uploads.part(request, accept)
 
-    def _insert(self, project: str, resource: Mapping[str, Any], upload: str | None) -> Mapping[str, Any]:
+    def _insert(
+        self, project: str, resource: Mapping[str, Any], upload: str | None, *, pending: float = 0.0
+    ) -> Mapping[str, Any]:
         job, dry = job_of(
             project,
             resource,
@@ -113,7 +116,7 @@ class JobRoutes:
         if dry:
             return self._dry_run(job).to_api()
         try:
-            return self._jobs.insert(job).to_api()
+            return self._jobs.insert(job, pending=pending).to_api()
         except ApiError:
             if upload is not None:
                 Path(upload).unlink(missing_ok=True)
@@ -160,20 +163,25 @@ class JobRoutes:
         self._jobs.delete(self._name(request, project, job_id))
 
     def list(self, request: Request, project: str) -> Mapping[str, Any]:
-        """List jobs, newest first."""
+        """List jobs, newest first.
+
+        https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs/list
+        """
         arguments = request.args
         limit = whole(arguments.get("maxResults"), "maxResults") or 1000
         wanted = JobFilter(
             project=project,
-            states=arguments.getlist("stateFilter"),
+            states={_one_of(_STATES, state, "stateFilter") for state in arguments.getlist("stateFilter")},
             created_from=whole(arguments.get("minCreationTime"), "minCreationTime"),
             created_until=whole(arguments.get("maxCreationTime"), "maxCreationTime"),
             parent=arguments.get("parentJobId"),
             before=_job_token(arguments.get("pageToken")),
             limit=limit,
         )
+        full = _one_of(("FULL", "MINIMAL"), arguments.get("projection") or "FULL", "projection") == "FULL"
         found = self._jobs.list(wanted)
-        answer: dict[str, Any] = {"kind": "bigquery#jobList", "jobs": [job.to_list() for job in found[:limit]]}
+        shown = [job.to_list(full=full) for job in found[:limit]]
+        answer: dict[str, Any] = {"kind": "bigquery#jobList", "jobs": shown}
         if len(found) > limit:
             last = found[limit - 1]
             text = json.dumps([last.created, last.name.job_id])
@@ -263,6 +271,12 @@ def _totals(job: Job) -> dict[str, Any]:
     if job.started is not None and job.ended is not None:
         totals |= {"startTime": str(job.started), "endTime": str(job.ended)}
     return totals | {key: query[key] for key in ("numDmlAffectedRows", "dmlStats") if key in query}
+
+
+def _one_of(known: Sequence[str], text: str, name: str) -> str:
+    if text.upper() not in known:
+        raise ApiError(400, "invalid", f"Invalid value for {name}: {text} is none of {', '.join(known)}", location=name)
+    return text.upper()
 
 
 def _job_token(token: str | None) -> tuple[int, str] | None:

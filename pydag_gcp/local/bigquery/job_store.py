@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,15 +21,36 @@ _KEY = "project = ? AND location = ? AND job_id = ?"
 
 @dataclass(frozen=True, kw_only=True)
 class JobFilter:
-    """Which jobs to list, newest first."""
+    """Which jobs to list, newest first.
+
+    Attributes:
+        project: Their project.
+        states: The states they may have, in capitals; none: any.
+        created_from: Milliseconds since the epoch.
+        created_until: The same.
+        parent: The script that they are parts of; None: they are part of none.
+        before: Creation time and id of the last one of the page before.
+        limit: Jobs on a page.
+    """
 
     project: str
-    states: Sequence[str] = ()
+    states: Collection[str] = ()
     created_from: int | None = None
     created_until: int | None = None
     parent: str | None = None
     before: tuple[int, str] | None = None
     limit: int = 1000
+
+    def takes(self, job: Job) -> bool:
+        """Tell whether a job is to be listed."""
+        return (
+            job.name.project == self.project
+            and (not self.states or job.state in self.states)
+            and job.parent == self.parent
+            and (self.created_from is None or job.created >= self.created_from)
+            and (self.created_until is None or job.created <= self.created_until)
+            and (self.before is None or (job.created, job.name.job_id) < self.before)
+        )
 
 
 def insert(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
@@ -82,7 +103,8 @@ def unfinished(connection: duckdb.DuckDBPyConnection) -> list[Job]:
 def select(connection: duckdb.DuckDBPyConnection, wanted: JobFilter) -> list[Job]:
     """List jobs, newest first, one more than asked for if there are more.
 
-    Which of the unfinished ones run is not stored, so of ``wanted.states`` only DONE or not DONE is looked at.
+    Which of the unfinished ones run is not stored, so of ``wanted.states`` only a lone DONE is looked at, and without a
+    limit where others are wanted, too.
     """
     conditions, values = ["project = ?"], [wanted.project]
     optional: tuple[tuple[str, Any], ...] = (
@@ -99,10 +121,10 @@ def select(connection: duckdb.DuckDBPyConnection, wanted: JobFilter) -> list[Job
     if wanted.before is not None:
         conditions.append("(created, job_id) < (?, ?)")
         values.extend(wanted.before)  # type: ignore[arg-type]
-    kinds = {state.upper() == "DONE" for state in wanted.states}
-    if len(kinds) == 1:
-        conditions.append("state = 'DONE'" if kinds == {True} else "state != 'DONE'")
-    limit = f" LIMIT {wanted.limit + 1}" if kinds in (set(), {True}) else ""
+    states = set(wanted.states)
+    if states == {"DONE"}:
+        conditions.append("state = 'DONE'")
+    limit = f" LIMIT {wanted.limit + 1}" if states in (set(), {"DONE"}) else ""
     order = f"ORDER BY created DESC, job_id DESC{limit}"
     sql = f"SELECT {_COLUMNS} FROM pydag.jobs WHERE {' AND '.join(conditions)} {order}"
     return [_job(row) for row in connection.execute(sql, values).fetchall()]

@@ -19,6 +19,7 @@ from typing import Any
 import duckdb
 
 from pydag_gcp.local.bigquery import job_store
+from pydag_gcp.local.bigquery.delays import Delays
 from pydag_gcp.local.bigquery.job import Job, JobError, JobName
 from pydag_gcp.local.bigquery.job_store import JobFilter
 from pydag_gcp.local.bigquery.locks import GivenUp
@@ -74,6 +75,7 @@ class _Live:
 
     job: Job
     cancelled: bool = False
+    delay: int | None = None
     connection: duckdb.DuckDBPyConnection | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     done: threading.Event = field(default_factory=threading.Event)
@@ -112,6 +114,7 @@ class Jobs:
         self._at_work = threading.BoundedSemaphore(_AT_WORK)
         self._closing = threading.Event()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="bigquery-job")
+        self._delays = Delays()
 
     def recover(self) -> None:
         """Run what an earlier process accepted and did not finish; but no job for ever."""
@@ -122,8 +125,12 @@ class Jobs:
         for job in left:
             self._start(job)
 
-    def insert(self, job: Job) -> Job:
+    def insert(self, job: Job, *, pending: float = 0.0) -> Job:
         """Accept a job durably, and start it.
+
+        Args:
+            job: The job.
+            pending: For so many seconds it does not begin, unless it is cancelled or the process begins anew.
 
         Raises:
             ApiError: 409 ``duplicate``: the id is taken, whatever the job that has it is.
@@ -137,7 +144,7 @@ class Jobs:
                 raise ApiError(409, "duplicate", f"Already Exists: Job {job.name}")
             with self._warehouse.writing() as connection:
                 job_store.insert(connection, job)
-            return self._start(job)
+            return self._start(job, pending)
 
     def _request(self, job: Job) -> Job | None:
         since = job.created - _REQUEST_ID_LIFE
@@ -145,10 +152,13 @@ class Jobs:
             stored = job_store.find_request(connection, job.name.project, str(job.request_id), since)
         return self._present(stored) if stored else None
 
-    def _start(self, job: Job) -> Job:
+    def _start(self, job: Job, pending: float = 0.0) -> Job:
         live = _Live(job=job)
         self._live[job.name] = live
-        self._pool.submit(self._run, live)
+        if pending:
+            live.delay = self._delays.after(pending, lambda: self._pool.submit(self._run, live))
+        else:
+            self._pool.submit(self._run, live)
         return job
 
     def get(self, name: JobName) -> Job:
@@ -172,11 +182,12 @@ class Jobs:
 
     def list(self, wanted: JobFilter) -> Sequence[Job]:
         """List jobs, newest first, one more than asked for if there are more."""
+        if wanted.states and "DONE" not in wanted.states:
+            found = [live.job for live in list(self._live.values()) if wanted.takes(live.job)]
+            return sorted(found, key=lambda job: (job.created, job.name.job_id), reverse=True)[: wanted.limit + 1]
         with self._warehouse.reading() as connection:
             stored = job_store.select(connection, wanted)
-        states = {state.upper() for state in wanted.states}
-        present = (self._present(job) for job in stored)
-        return [job for job in present if not states or job.state in states][: wanted.limit + 1]
+        return [job for job in map(self._present, stored) if wanted.takes(job)][: wanted.limit + 1]
 
     def _present(self, stored: Job) -> Job:
         live = self._live.get(stored.name)
@@ -204,6 +215,8 @@ class Jobs:
             with live.lock:
                 live.cancelled = True
             self._warehouse.locks.wake()
+            if live.delay is not None:
+                self._delays.hurry(live.delay)
             threading.Thread(target=self._interrupt, args=(live,), daemon=True).start()
         return self.get(name)
 
@@ -233,6 +246,7 @@ class Jobs:
     def close(self) -> None:
         """Interrupt everything without recording it: it will run again after a restart."""
         self._closing.set()
+        self._delays.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._warehouse.locks.wake()
         for live in [live for live in list(self._live.values()) if live.job.state == "RUNNING"]:

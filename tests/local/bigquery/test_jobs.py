@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -133,6 +134,57 @@ def test_jobs_are_listed_newest_first_by_state_and_time(bigquery_service: BigQue
     third = client.get_job("job2").created
     assert [job.job_id for job in client.list_jobs(min_creation_time=third)] == ["job4", "job3", "job2"]
     client.close()
+
+
+def test_many_jobs_are_pending_at_once_and_listed_by_state_and_page(bigquery_service: BigQueryService) -> None:
+    # https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs/list
+    client = bigquery_service.client("pending")
+    # Given jobs that do not begin for long, and one that is over
+    client.query("SELECT 1 AS x", job_id="over", job_retry=None).result()
+    bigquery_service.faults.add("bigquery.jobs.insert", kind="pending", times=25, seconds=600)
+    jobs = [client.query("SELECT 1 AS x", job_id=f"job{number:02}", job_retry=None) for number in range(25)]
+    names = [job.job_id for job in reversed(jobs)]
+    # Then they are listed newest first, on as many pages as it takes
+    pages = [[job.job_id for job in page] for page in client.list_jobs(state_filter="pending", page_size=10).pages]
+    assert pages == [names[:10], names[10:20], names[20:]]
+    assert [job.job_id for job in client.list_jobs(state_filter="running")] == []
+    assert [job.job_id for job in client.list_jobs(state_filter="done")] == ["over"]
+    # And by the time they were made at, both ends included
+    tenth, last = client.get_job("job15").created, client.get_job("job23").created
+    found = client.list_jobs(state_filter="pending", min_creation_time=tenth, max_creation_time=last)
+    assert [job.job_id for job in found] == names[1:10]
+    # When one is cancelled, then it ends without having begun
+    client.cancel_job("job24")
+    with pytest.raises(GoogleAPICallError, match="cancelled"):
+        jobs[-1].result()
+    assert [job.job_id for job in client.list_jobs(state_filter="pending", max_results=2)] == names[1:3]
+    # When it may have several states, then it is listed once, by its newest
+    answer = client._call_api(
+        None,
+        method="GET",
+        path="/projects/pending/jobs",
+        query_params={"stateFilter": ["DONE", "pending"], "maxResults": 2, "projection": "minimal"},
+    )
+    assert [(job["jobReference"]["jobId"], job["state"]) for job in answer["jobs"]] == [
+        ("job24", "DONE"),
+        ("job23", "PENDING"),
+    ]
+    assert "configuration" not in answer["jobs"][0]
+    client.close()
+
+
+def test_a_job_that_was_asked_to_stay_pending_begins_when_its_time_has_come(
+    bigquery_service: BigQueryService, bq: bigquery.Client, finish: Finish
+) -> None:
+    bigquery_service.faults.add("bigquery.jobs.insert", kind="pending", seconds=0.2)
+    job = finish(bq.query("SELECT 1 AS x", job_retry=None))
+    assert job.started - job.created >= timedelta(seconds=0.19)
+
+
+@pytest.mark.parametrize("parameter", ["stateFilter", "projection"])
+def test_a_list_of_what_there_is_not_is_refused(bq: bigquery.Client, parameter: str) -> None:
+    with pytest.raises(BadRequest, match=f"Invalid value for {parameter}: paused is none of"):
+        bq._call_api(None, method="GET", path="/projects/p/jobs", query_params={parameter: "paused"})
 
 
 def test_a_finished_job_can_be_deleted(bq: bigquery.Client, finish: Finish) -> None:
