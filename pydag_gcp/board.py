@@ -25,6 +25,16 @@ _IDLE = {
 _NAMES = 5
 
 
+def headline(started: RunStarted) -> str:
+    """Say what has begun: the first line of every run."""
+    count = len(started.upstream)
+    ended = f", {len(started.ended)} of them ended before" if started.ended else ""
+    return (
+        f"run {started.run_id} of {started.dag_id} on {started.target}{' goes on' if started.resumed else ''}, "
+        f"logical date {started.logical_date:%Y-%m-%dT%H:%M:%S}, {count} task{'s' * (count != 1)}{ended}"
+    )
+
+
 def one_line(text: str) -> str:
     """Make a text safe to show: on one line, with control characters (which could drive a terminal) spelled out."""
     if text.isprintable():
@@ -74,6 +84,8 @@ class Board:
 
     def __init__(self, started: RunStarted) -> None:
         self.started = started
+        #: When the run ended.
+        self.ended: datetime | None = None
         self.rows: Mapping[str, Row] = {
             task_id: Row(task_id, started.ended.get(task_id, TaskState.SCHEDULED)) for task_id in started.upstream
         }
@@ -117,6 +129,8 @@ class Board:
         """
         if len(self.rows) <= most:
             return list(self.rows.values()), 0
+        if most < 1:
+            return [], len(self.rows)
         failed = list(islice(self._failed, max(most // 4, 1)))
         active = list(islice(self._active, most - len(failed)))
         ended = list(islice(reversed(self._succeeded), most - len(failed) - len(active)))

@@ -24,6 +24,7 @@ from pydag_gcp.cli_plan import plan
 from pydag_gcp.cli_rehearse import rehearse
 from pydag_gcp.cli_resume import resume
 from pydag_gcp.cli_run import run
+from pydag_gcp.cli_top import top
 from pydag_gcp.cli_validate import validate
 
 
@@ -49,6 +50,7 @@ for _command in (
     runs,
     show,
     logs,
+    top,
     cache,
     rehearse,
     local,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -15,10 +17,12 @@ from pydag_gcp.errors import PydagError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pydag_gcp.events import Event
+    from pydag_gcp.events import Event, Listener
+    from pydag_gcp.log_format import JsonLog
     from pydag_gcp.planner import Plan
     from pydag_gcp.result import RunResult
     from pydag_gcp.resumption import Past
+    from pydag_gcp.tries import LogHandler
 
 
 def choose_log_format(path: Path, log_format: str | None) -> None:
@@ -31,7 +35,7 @@ def choose_log_format(path: Path, log_format: str | None) -> None:
 
 
 def announce_local_cloud(plan: Plan) -> None:
-    """Say that the local cloud is being started, where it will be: the first run of a project has to wait for that."""
+    """Say that the local cloud is being started, if it will be: the first run of a project has to wait for that."""
     from pydag_gcp.operator import RemoteOperator
 
     target = plan.clients.target
@@ -40,7 +44,13 @@ def announce_local_cloud(plan: Plan) -> None:
         from pydag_gcp.local import daemon
 
         if daemon.status(target.local_home) is None:
-            click.echo("starting the local cloud ...", err=True)
+            _say_once("starting the local cloud ...")
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    """Print what holds for all runs of a process."""
+    click.echo(text, err=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,51 +74,71 @@ class Execution:
     def of(self, plan: Plan) -> dict[str, Any]:
         """Execute a plan and show its progress; return the document that says what came of it."""
         try:
-            result = self._logged(plan) or self._watched(plan)
+            with self.watching([plan]) as execute:
+                result = execute(plan)
         except PydagError as error:
-            code = error.exit_code
-            return {"dag_id": plan.dag.dag_id, "run_id": plan.run_id, "error": say(error), "exit_code": code}
-        return {**result.to_json(), "exit_code": _exit_code(result)}
+            return self.refused(plan, error)
+        return self.ended(plan, result)
 
-    def _logged(self, plan: Plan) -> RunResult | None:
-        """Execute a plan where stderr holds lines of JSON: these say it all."""
-        from pydag_gcp import executor, log_format
+    @contextlib.contextmanager
+    def watching(self, plans: Sequence[Plan]) -> Iterator[Callable[[Plan], RunResult]]:
+        """Yield what executes one of these plans, from any thread, while people or whoever collects logs look on."""
+        from pydag_gcp import log_format
 
         log = log_format.structured()
-        if log is None:
-            return None
+        if log is not None:
+            yield functools.partial(self._logged, log)
+            return
+        from pydag_gcp.progress import watch
+
+        names = {plan.run_id: plan.dag.dag_id for plan in plans} if len(plans) > 1 else {}
+        with watch(self._stream, names) as progress:
+            yield lambda plan: self._execute(plan, progress)
+
+    def refused(self, plan: Plan, error: PydagError | KeyboardInterrupt, *, named: bool = False) -> dict[str, Any]:
+        """Say why a run has no result; return the document that says so."""
+        code = error.exit_code if isinstance(error, PydagError) else INTERRUPTED
+        text = say(error if isinstance(error, PydagError) else "interrupted", name=plan.dag.dag_id if named else "")
+        return {"dag_id": plan.dag.dag_id, "run_id": plan.run_id, "error": text, "exit_code": code}
+
+    def ended(self, plan: Plan, result: RunResult, *, named: bool = False) -> dict[str, Any]:
+        """Say what came of a run, unless its log did; return the document that says so."""
+        from pydag_gcp import log_format
+
+        if log_format.structured() is None:
+            from pydag_gcp.summary import summarise
+
+            summarise(result, plan.logs, self._stream, name=plan.dag.dag_id if named else "")
+        return {**result.to_json(), "exit_code": _exit_code(result)}
+
+    @property
+    def _stream(self) -> TextIO:
+        return sys.stderr if self.as_json else sys.stdout
+
+    def _logged(self, log: JsonLog, plan: Plan) -> RunResult:
+        """Execute a plan where stderr holds lines of JSON: these say it all."""
         from pydag_gcp.log_events import LogEvents
 
         events = LogEvents(log, plan)
+        return self._execute(plan, events, log_handler=events.handler)
+
+    def _execute(self, plan: Plan, listener: Listener, *, log_handler: LogHandler | None = None) -> RunResult:
+        from pydag_gcp import executor
+
+        if plan.max_bytes is not None and self.past is None:
+            from pydag_gcp.forecast import forecast
+
+            announce_local_cloud(plan)
+            forecast(plan).check(plan.max_bytes)
         return executor.execute(
             plan,
             max_processors=self.max_processors,
-            listeners=(events, _Announcing(plan)),
-            log_handler=events.handler,
+            listeners=(listener, _Announcing(plan)),
+            log_handler=log_handler,
             past=self.past,
             cancel=self.cancel,
             wait=self.wait,
         )
-
-    def _watched(self, plan: Plan) -> RunResult:
-        """Execute a plan where people look on."""
-        from pydag_gcp import executor
-        from pydag_gcp.progress import watch
-        from pydag_gcp.summary import summarise
-
-        stream = sys.stderr if self.as_json else sys.stdout
-        with watch(stream) as progress:
-            result = executor.execute(
-                plan,
-                max_processors=self.max_processors,
-                listeners=(progress, _Announcing(plan)),
-                past=self.past,
-                cancel=self.cancel,
-                wait=self.wait,
-            )
-        with contextlib.suppress(BrokenPipeError):
-            summarise(result, plan.settings.home / "logs" / result.dag_id / result.run_id, stream)
-        return result
 
 
 @dataclass(frozen=True)

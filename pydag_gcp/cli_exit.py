@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 import sys
-import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
@@ -71,13 +70,21 @@ def _is_text(word: str) -> bool:
     return True
 
 
-def say(error: PydagError | str) -> str:
-    """Print an error on stderr, without its secrets: one line, and what it shows of the source; return the line."""
+def say(error: PydagError | str, *, name: str = "") -> str:
+    """Print an error on stderr, without its secrets: one line, and what it shows of the source.
+
+    Args:
+        error: The error.
+        name: What it is about, where that could be one of several.
+
+    Returns:
+        The line, without the name.
+    """
     from pydag_gcp.redaction import Redactor
 
     redact = Redactor()
     text = _printable(redact(str(error)))
-    click.echo(f"error: {text}", err=True)
+    click.echo(f"error: {name}: {text}" if name else f"error: {text}", err=True)
     shown = error.excerpt if isinstance(error, DefinitionError) and not log_format.structured() else None
     for line in redact(shown or "").splitlines():
         click.echo(f"  {line}", err=True)
@@ -118,6 +125,8 @@ def _usage(error: click.ClickException) -> str:
 
 def _details(error: BaseException) -> str:
     """Keep a traceback in a file that only its owner may read; return the file's name."""
+    import tempfile
+
     from pydag_gcp.redaction import Redactor
 
     with tempfile.NamedTemporaryFile("w", prefix="pydag-error-", suffix=".txt", encoding="utf-8", delete=False) as file:

@@ -8,10 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pydag_gcp.board import name_some, one_line
+from pydag_gcp.console import console_on
 from pydag_gcp.decision import Verdict
 from pydag_gcp.forecast import Forecast, TaskForecast
 from pydag_gcp.size import written_size
-from pydag_gcp.summary import console_on
 
 _STYLES = {Verdict.RUN: "cyan", Verdict.CACHED: "green", Verdict.LATER: "yellow"}
 #: A terminal of so many columns has room for words in the column of bytes.

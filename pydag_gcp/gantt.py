@@ -12,7 +12,7 @@ from rich.text import Text
 
 from pydag_gcp.board import duration
 from pydag_gcp.past_run import PastTask, PastTry
-from pydag_gcp.progress import STYLES
+from pydag_gcp.styles import STYLES
 
 #: The least that is left of a bar, in characters, before what stands behind it is given up.
 _NARROW = 10

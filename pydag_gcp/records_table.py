@@ -9,8 +9,8 @@ from typing import TextIO
 from rich.table import Table
 
 from pydag_gcp.board import duration
+from pydag_gcp.console import console_on
 from pydag_gcp.record import Record
-from pydag_gcp.summary import console_on
 
 
 def list_records(records: Sequence[Record], now: datetime, stream: TextIO) -> None:

@@ -12,12 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from pydag_gcp.board import duration, one_line
+from pydag_gcp.console import console_on
 from pydag_gcp.gantt import chart
 from pydag_gcp.past_run import PastRun, PastTask, PastTry, result_of
-from pydag_gcp.progress import STYLES, is_terminal
 from pydag_gcp.states import RunState, TaskState
-from pydag_gcp.streams import speaks_unicode
-from pydag_gcp.summary import ROWS, choose, console_on, near, verdict
+from pydag_gcp.streams import is_terminal, speaks_unicode
+from pydag_gcp.styles import STYLES
+from pydag_gcp.summary import ROWS, choose, near, verdict
 
 #: Width of a chart where there is no terminal.
 _WIDTH = 100
@@ -83,7 +84,7 @@ def show_run(run: PastRun, tasks: Mapping[str, PastTask], now: datetime, stream:
         console.print(line, soft_wrap=True)
     if run.ended:
         console.print()
-        console.print(verdict(result_of(run, tasks, now)))
+        console.print(Text.assemble(*verdict(result_of(run, tasks, now))))
 
 
 def _print_head(console: Console, run: PastRun, tasks: Mapping[str, PastTask], now: datetime) -> None:

@@ -14,8 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-import tenacity
-
 from pydag_gcp.errors import DefinitionError, NotYet, TaskError, did_you_mean
 from pydag_gcp.redaction import SHORTEST, learn
 from pydag_gcp.retry import is_transient
@@ -169,6 +167,7 @@ class Secrets:
 
     def _asked(self, name: str) -> AccessSecretVersionResponse:
         """Ask until there is an answer; only after a transient error another one is to be hoped for."""
+        import tenacity
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
 

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -232,10 +231,12 @@ def _project_folder(start: Path) -> Path:
 
 
 def _read(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        return {}
+    import tomllib
+
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise SettingsError(f"cannot be read: {error}", where=str(file)) from error
     for key in ("project_folder", "home"):

@@ -26,6 +26,11 @@ def speaks_unicode(stream: TextIO) -> bool:
     return (stream.encoding or "").lower().replace("-", "").startswith("utf")
 
 
+def is_terminal(stream: TextIO) -> bool:
+    """Tell whether lines that were written there can be redrawn."""
+    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+
+
 def discard(stream: IO[str]) -> None:
     """Send what a stream still holds, and whatever is written to it from now on, to nowhere.
 

@@ -2,50 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from pydag_gcp.board import duration, name_some, one_line
-from pydag_gcp.progress import STYLES, console_for, is_terminal
 from pydag_gcp.result import RunResult, TaskResult
 from pydag_gcp.states import BAD, RunState, TaskState
+from pydag_gcp.streams import discard, is_terminal
+from pydag_gcp.styles import STYLES
 
 #: Most tasks that the table shows.
 ROWS = 100
 #: Most tasks of the critical path that are named.
 _STEPS = 12
-#: Off a terminal nothing wraps: one error, one line.
-_WIDE = 100_000
+
+#: A line in parts, each with its style.
+Line = Sequence[tuple[str, str]]
 
 
-def summarise(result: RunResult, logs: Path, stream: TextIO) -> None:
+def summarise(result: RunResult, logs: Path, stream: TextIO, *, name: str = "") -> None:
     """Print what a run came to.
 
     Args:
         result: The run.
         logs: The folder of its log files.
-        stream: Where to print.
+        stream: Where to print. A reader that goes away hears nothing more.
+        name: What the run is called, where there are several.
     """
-    console = console_on(stream)
+    lines = _lines(result, logs, name)
+    if is_terminal(stream):
+        from rich.text import Text
+
+        from pydag_gcp.console import console_on
+
+        console = console_on(stream)
+        for line in lines:
+            console.print(Text.assemble(*line), soft_wrap=any(style == "dim" for _, style in line))
+        return
+    try:
+        for line in lines:
+            print("".join(text for text, _ in line).rstrip(), file=stream)
+        stream.flush()
+    except BrokenPipeError:
+        discard(stream)
+
+
+def _lines(result: RunResult, logs: Path, name: str) -> Iterator[Line]:
     shown = choose(result)
-    console.print()
-    console.print(_table(shown))
+    yield ()
+    if name:
+        yield ((name, "bold"),)
+    yield from _table(shown)
     if len(shown) < len(result.tasks):
-        console.print(f"({len(shown)} of {len(result.tasks)} tasks: those that failed or took longest)")
+        yield ((f"({len(shown)} of {len(result.tasks)} tasks: those that failed or took longest)", ""),)
     for task in result.tasks.values():
         if task.error:
-            _print_error(console, task, logs)
-    console.print(verdict(result))
-
-
-def console_on(stream: TextIO) -> Console:
-    """Print to a stream: on a terminal as wide as this is, elsewhere without an end."""
-    return console_for(stream, width=None if is_terminal(stream) else _WIDE)
+            yield from _error(task, logs)
+    yield verdict(result)
 
 
 def choose(result: RunResult) -> Sequence[TaskResult]:
@@ -58,29 +72,29 @@ def choose(result: RunResult) -> Sequence[TaskResult]:
     return [task for task in tasks if task.task_id in chosen]
 
 
-def _table(tasks: Sequence[TaskResult]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("task", overflow="fold")
-    table.add_column("state", no_wrap=True)
-    table.add_column("tries", justify="right", no_wrap=True)
-    table.add_column("duration", justify="right", no_wrap=True)
-    cached = any(task.cached_from for task in tasks)
-    if cached:
-        table.add_column("from run", no_wrap=True)
-    for task in tasks:
-        took = duration(task.seconds) if task.started and task.ended else ""
-        state = Text(task.state.value, style=STYLES[task.state])
-        table.add_row(task.task_id, state, str(task.tries), took, *([task.cached_from or ""] if cached else []))
-    return table
+def _table(tasks: Sequence[TaskResult]) -> Iterator[Line]:
+    rows = [("task", "state", "tries", "duration", "from run"), *map(_cells, tasks)]
+    if not any(task.cached_from for task in tasks):
+        rows = [(*cells[:-1], "") for cells in rows]
+    names, states, tries, took = (max(len(cells[column]) for cells in rows) for column in range(4))
+    styles = ["bold", *(STYLES[task.state] for task in tasks)]
+    for cells, style in zip(rows, styles, strict=True):
+        plain = "bold" if cells is rows[0] else ""
+        rest = f"{cells[2]:>{tries}}  {cells[3]:>{took}}  {cells[4]}"
+        yield (f"{cells[0]:<{names}}  ", plain), (f"{cells[1]:<{states}}  ", style), (rest.rstrip(), plain)
 
 
-def _print_error(console: Console, task: TaskResult, logs: Path) -> None:
+def _cells(task: TaskResult) -> tuple[str, str, str, str, str]:
+    took = duration(task.seconds) if task.started and task.ended else ""
+    return task.task_id, task.state.value, str(task.tries), took, task.cached_from or ""
+
+
+def _error(task: TaskResult, logs: Path) -> Iterator[Line]:
     kind, style = ("teardown ", "bold yellow") if task.teardown else ("", "bold red")
-    text = Text(f"{kind}{task.task_id}: ", style=style)
-    console.print(text.append(one_line(task.error or ""), style="not bold"))
+    yield (f"{kind}{task.task_id}: ", style), (one_line(task.error or ""), style.removeprefix("bold "))
     log = logs / task.task_id / f"{task.tries}.log"
     if log.exists():
-        console.print(Text(f"  log: {near(log)}", style="dim"), soft_wrap=True)  # so that it can be copied whole
+        yield ((f"  log: {near(log)}", "dim"),)  # never wrapped, so that it can be copied whole
 
 
 def near(path: Path) -> Path:
@@ -88,20 +102,19 @@ def near(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def verdict(result: RunResult) -> Text:
+def verdict(result: RunResult) -> Line:
     """Say in one line what a run came to."""
     style = "bold green" if result.state is RunState.SUCCESS else "bold red"
-    text = Text(f"run {result.run_id} {result.state.value}", style=style)
     times = f": makespan {duration(result.makespan)}"
     if result.critical_seconds:
         times += f", critical path {duration(result.critical_seconds)}: {_path(result.critical_path)}"
-    torn = [task.task_id for task in result.tasks.values() if task.teardown and task.state is TaskState.FAILED]
-    text.append(times, style="not bold default")
     if result.state is RunState.INTERRUPTED:
-        text.append(f"; `pydag resume {result.run_id}` goes on with it", style="not bold default")
+        times += f"; `pydag resume {result.run_id}` goes on with it"
+    line = [(f"run {result.run_id} {result.state.value}", style), (times, "")]
+    torn = [task.task_id for task in result.tasks.values() if task.teardown and task.state is TaskState.FAILED]
     if torn:
-        text.append(f"; what {name_some(torn)} should have cleaned up may be left", style="not bold yellow")
-    return text
+        line.append((f"; what {name_some(torn)} should have cleaned up may be left", "yellow"))
+    return line
 
 
 def _path(steps: Sequence[str]) -> str:

@@ -206,14 +206,6 @@ def test_an_error_is_a_json_document_too(args: list[str], code: int) -> None:
     assert done.stderr == f"error: {document(done)['error']}\n"
 
 
-def test_several_pipelines_run_one_after_another_and_the_first_failure_counts() -> None:
-    done = pydag("run", str(step("a.py")), str(step("b.py", text="fail")), str(step("c.py")), "--json")
-    runs = document(done)["runs"]
-    assert isinstance(runs, list)
-    assert [run["state"] for run in runs] == ["success", "failed", "success"]
-    assert done.returncode == document(done)["exit_code"] == 1
-
-
 def test_nothing_runs_if_one_of_several_pipelines_is_broken() -> None:
     done = pydag("run", str(step("a.py")), "nowhere.py")
     assert "nowhere.py: no such file" in one_error(done)

@@ -11,13 +11,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
 from pydag_gcp.events import Event, RunEnded, RunStarted, RunWarned, TaskChanged
-from pydag_gcp.progress import LiveLines, PlainLines, is_terminal, watch
+from pydag_gcp.live_lines import LiveLines
+from pydag_gcp.progress import PlainLines, watch
 from pydag_gcp.states import RunState, TaskState
+from pydag_gcp.streams import is_terminal
 
 START = datetime(2022, 1, 31, 6, tzinfo=UTC)
 UPSTREAM = {"startup_dataproc_1": (), "create_table_stg_1": (), "ingest": ("startup_dataproc_1", "create_table_stg_1")}
@@ -199,6 +201,68 @@ def test_a_frame_always_fits_the_terminal(
         lines = live._lines(width, height)
     assert len(lines) < height
     assert all(line.cell_len < width for line in lines)
+
+
+def two_runs(width: int, height: int, tasks: tuple[int, int], *, at: float = 0, over: bool = False) -> list[str]:
+    """What a terminal shows of two runs that go on at the same time."""
+    console = Console(file=Terminal(), force_terminal=True, width=width, height=height, markup=False)
+    names = {"r2d2": "daily", "c3po": "hourly"}
+    with LiveLines(console, names=names, clock=lambda: START + timedelta(seconds=at)) as live:
+        live._live.auto_refresh = False
+        for run_id, count in zip(names, tasks, strict=True):
+            live(replace(started({f"t{number}": () for number in range(count)}), run_id=run_id, dag_id=names[run_id]))
+        live(changed("t0", TaskState.RUNNING, at=1))
+        if over:
+            live(RunEnded(at=START + timedelta(seconds=2), run_id="r2d2", state=RunState.SUCCESS))
+        lines = live._lines(width, height)
+    assert len(lines) < max(height, 3)
+    assert all(line.cell_len < width for line in lines)
+    return [line.plain for line in lines]
+
+
+def test_of_several_runs_each_has_a_block() -> None:
+    assert two_runs(80, 24, (2, 1), at=3) == [
+        "daily 3.0 s: 0 of 2 ended, 1 active",
+        "  ● 2.0 s  t0  running",
+        "  ·        t1  waits for its turn",
+        "hourly 3.0 s: 0 of 1 ended",
+        "  ·   t0  waits for its turn",
+    ]
+
+
+def test_of_several_runs_the_clock_of_one_that_has_ended_stands_still_and_it_comes_last() -> None:
+    lines = [line for line in two_runs(80, 24, (1, 1), at=9, over=True) if not line.startswith(" ")]
+    assert lines == ["hourly 9.0 s: 0 of 1 ended", "daily 2.0 s: 0 of 1 ended, 1 active"]
+
+
+@settings(max_examples=30)
+@given(width=st.integers(24, 200), height=st.integers(3, 30), tasks=st.tuples(st.integers(1, 30), st.integers(1, 30)))
+def test_the_blocks_of_several_runs_fit_the_terminal(width: int, height: int, tasks: tuple[int, int]) -> None:
+    two_runs(width, height, tasks)  # asserts that
+
+
+def test_room_that_one_run_does_not_need_is_the_other_ones() -> None:
+    # 10 lines, of which one stays free and one is the cursor's; 2 titles and 6 tasks
+    assert len(two_runs(80, 10, (1, 5))) == 8
+    assert len(two_runs(80, 10, (5, 1))) == 8
+
+
+def test_plain_lines_name_the_run_where_there_are_several() -> None:
+    stream = io.StringIO()
+    lines = PlainLines(stream, {"r2d2": "daily", "c3po": "hourly"})
+    for event in (
+        started(UPSTREAM),
+        replace(started({"ingest": ()}), run_id="c3po", dag_id="hourly"),
+        RunWarned(at=START, run_id="c3po", message="created missing dataset x"),
+        changed("ingest", TaskState.RUNNING),
+        changed("ingest", TaskState.RUNNING)._replace(run_id="c3po"),
+    ):
+        lines(event)
+    assert [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()][2:] == [
+        "hourly: run: created missing dataset x",
+        "daily: ingest running (try 1)",
+        "hourly: ingest running (try 1)",
+    ]
 
 
 def test_brackets_are_no_markup() -> None:

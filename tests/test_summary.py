@@ -55,6 +55,12 @@ def test_a_table_of_tasks_then_the_makespan_beside_the_critical_path() -> None:
     ]
 
 
+def test_of_several_runs_each_is_named() -> None:
+    stream = io.StringIO()
+    summarise(run(task("a", 0, 1)), Path("nowhere"), stream, name="daily")
+    assert stream.getvalue().splitlines()[:2] == ["", "daily"]
+
+
 def test_a_task_that_never_started_has_no_duration() -> None:
     never = TaskResult(task_id="b", state=TaskState.UPSTREAM_FAILED, ended=START)
     lines = said(run(task("a", 0, 1, state=TaskState.FAILED, error="no quota"), never))

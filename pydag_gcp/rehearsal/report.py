@@ -11,12 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from pydag_gcp.board import duration
-from pydag_gcp.progress import is_terminal
+from pydag_gcp.console import console_on
 from pydag_gcp.rehearsal.boundary import Boundary
 from pydag_gcp.rehearsal.disturbance import DISTURBANCES, Disturbance
 from pydag_gcp.rehearsal.rehearser import Rehearsal, Round
-from pydag_gcp.streams import speaks_unicode
-from pydag_gcp.summary import console_on
+from pydag_gcp.streams import is_terminal, speaks_unicode
 
 #: Most differences of one round that are listed.
 _MOST = 5
