@@ -7,13 +7,14 @@ WORKERS ?= 2
 PIPELINE := pipelines/staging_to_fact.py
 SOURCES := pydag_gcp operators pipelines tests benchmarks docs
 
-.PHONY: help run test check docs clean
+.PHONY: help run test check docs bench clean
 
 help:
 	@echo "make run    run the staging-to-fact pipeline on the local cloud and show its fact table"
 	@echo "make test   run all tests"
 	@echo "make check  lint, format check, type check"
 	@echo "make docs   write the pages that come from the code"
+	@echo "make bench  run all benchmarks (about half an hour), write docs/benchmarks.md"
 	@echo "make clean  stop the local cloud, remove $(VENV) and .pydag"
 
 run: $(VENV)/.local
@@ -38,6 +39,10 @@ check: $(VENV)/.dev
 docs: $(VENV)/.dev
 	@echo "== Writing the pages that come from the code"
 	@$(BIN)/python docs/generate.py
+
+bench: $(VENV)/.dev
+	@echo "== Running all benchmarks: about half an hour, on a machine that does nothing else"
+	@$(BIN)/python benchmarks/bench.py
 
 clean:
 	@echo "== Stopping the local cloud, removing $(VENV) and .pydag"
