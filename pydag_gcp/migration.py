@@ -60,9 +60,9 @@ def _version(database: Database) -> int | None:
     try:
         rows = database.read(_VERSION)
     except StoreError:
-        if database.has(schema_version):
-            raise
-        return None
+        if not database.has(schema_version):
+            return None
+        rows = database.read(_VERSION)  # another process may have made them just now
     return rows[0]["version"] if len(rows) == 1 else None
 
 
