@@ -58,6 +58,16 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+def on_record(store: Store, file: str) -> datetime:
+    """Record a run of a pipeline file whose process is gone; return when it began."""
+    now = datetime.now(UTC)
+    store.start_run(
+        run_id="k7m2", dag_id="daily", target="local", logical_date=now, pid=os.getpid(), host="here", at=now,
+        definition={"tasks": {"load": {"operator": "Step"}}, "upstream": {"load": []}}, file=Path(file),
+    )  # fmt: skip
+    return now
+
+
 def effects() -> list[str]:
     return Path("effects").read_text().splitlines() if Path("effects").exists() else []
 
@@ -151,12 +161,8 @@ def test_a_run_ends_as_what_it_began_as(terminal: Terminal, killed: str) -> None
 
 def test_a_run_whose_pipeline_is_gone_is_forgotten(terminal: Terminal) -> None:
     # Given a run whose process is gone, a job of which may still be running
-    now = datetime.now(UTC)
     with Store(settings.load().store_url) as store:
-        store.start_run(
-            run_id="k7m2", dag_id="daily", target="local", logical_date=now, pid=os.getpid(), host="here", at=now,
-            definition={"tasks": {"load": {"operator": "Step"}}, "upstream": {"load": []}}, file=Path("gone.py"),
-        )  # fmt: skip
+        now = on_record(store, "gone.py")
         store.start_try("k7m2", "load", 1, job_id="pydag-1", at=now)
     # Then nobody can go on with it, nor end it
     for command in ("resume", "cancel"):
@@ -171,12 +177,8 @@ def test_a_run_whose_pipeline_is_gone_is_forgotten(terminal: Terminal) -> None:
 
 def test_a_run_is_not_forgotten_while_somebody_drives_it_or_settles_it(terminal: Terminal) -> None:
     # Given an interrupted run, which another one is about to settle
-    now = datetime.now(UTC)
     with Store(settings.load().store_url) as store:
-        store.start_run(
-            run_id="k7m2", dag_id="daily", target="local", logical_date=now, pid=os.getpid(), host="here", at=now,
-            definition={"tasks": {"load": {"operator": "Step"}}, "upstream": {"load": []}}, file=Path("daily.py"),
-        )  # fmt: skip
+        on_record(store, "daily.py")
         lease = acquire(store, dag_id="daily", target="local", run_id="z9z9")
         try:
             said = terminal.says("cancel", "--forget", "k7m2", code=1)
