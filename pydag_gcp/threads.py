@@ -53,12 +53,11 @@ class Threads:
             then: Takes its outcome.
         """
         workers = self._workers
-        workers.submit(partial(self._do, function, partial(self._done, workers, slots, then)))
+        workers.submit(partial(self._do, function, partial(self._worked, workers, slots, then)))
 
     def call(self, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
         """Call ``function``, which is short and holds no processor, then ``then`` in the loop."""
-        callers = self._callers
-        callers.submit(partial(self._do, function, partial(self._done, callers, 0, then)))
+        self._callers.submit(partial(self._do, function, then))
 
     def give_up_workers(self) -> None:
         """Give all processors back: a function that does not return must not keep anybody waiting any more."""
@@ -73,8 +72,7 @@ class Threads:
             outcome = Outcome(error=error)
         self.loop.soon(partial(then, outcome))
 
-    def _done(self, workers: Workers, slots: int, then: Callable[[Outcome], None], outcome: Outcome) -> None:
-        workers.done()
-        if slots and workers is self._workers:  # and not one that was given up, with all that it held
+    def _worked(self, workers: Workers, slots: int, then: Callable[[Outcome], None], outcome: Outcome) -> None:
+        if workers is self._workers:  # and not those that were given up, with all that they held
             self.share.give(slots)
         then(outcome)

@@ -1,10 +1,14 @@
-"""Threads that work: made when there is work for them, woken by a queue."""
+"""Threads that work: made when there is work for them, woken one by another.
+
+Whoever hands over work wakes one thread at most; that one wakes the next one if it finds more than it can do. Short
+pieces of work are so done by few threads, and long ones by as many as there may be, at once.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 
 
 class Workers:
@@ -20,28 +24,83 @@ class Workers:
     def __init__(self, name: str, size: int) -> None:
         self._name = name
         self._size = size
-        self._work: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._work: deque[Callable[[], object]] = deque()
+        #: Those that wait, each before a lock of its own; the last one to fall asleep is woken first.
+        self._asleep: list[threading.Lock] = []
+        #: Whether one is waking up that has not looked for work yet: it will see all that is there.
+        self._rousing = False
         self._threads = 0
-        self._busy = 0
+        self._making = threading.Lock()
+        self._closed = False
 
     def submit(self, work: Callable[[], object]) -> None:
-        """Have ``work`` done by an idle thread; it must not raise. Say :meth:`done` when it is heard of."""
-        self._busy += 1
-        if self._busy > self._threads and self._threads < self._size:
-            self._threads += 1
-            threading.Thread(target=self._serve, name=f"{self._name}-{self._threads}", daemon=True).start()
-        self._work.put(work)
+        """Have ``work`` done by an idle thread; it must not raise.
 
-    def done(self) -> None:
-        """Take note that a piece of work is done."""
-        self._busy -= 1
+        Raises:
+            RuntimeError: There is no thread, and none can be made.
+        """
+        self._work.append(work)
+        if not self._rousing:
+            self._rouse()
 
     def close(self) -> None:
         """Let every thread end once it has nothing to do. Does not wait."""
-        for _ in range(self._threads):
-            self._work.put(None)
+        self._closed = True
+        while self._asleep:
+            self._asleep.pop().release()
+
+    def _rouse(self) -> None:
+        self._rousing = True
+        try:
+            bed = self._asleep.pop()
+        except IndexError:
+            self._make_one()
+        else:
+            bed.release()
+
+    def _make_one(self) -> None:
+        """Make a thread, if there may be one more; else all are awake, and look for work before they sleep."""
+        with self._making:
+            if self._threads < self._size:
+                thread = threading.Thread(target=self._serve, name=f"{self._name}-{self._threads + 1}", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # too many in this process
+                    if not self._threads:
+                        raise
+                else:
+                    self._threads += 1
+                    return
+            self._rousing = False
 
     def _serve(self) -> None:
-        while (work := self._work.get()) is not None:
+        bed = threading.Lock()
+        bed.acquire()
+        while True:
+            self._rousing = False
+            self._do_all()
+            if self._closed:
+                return
+            self._asleep.append(bed)
+            if (self._work or self._closed) and self._gets_up(bed):
+                continue  # it came before anybody could know that this one sleeps
+            bed.acquire()
+
+    def _do_all(self) -> None:
+        while self._work:
+            try:
+                work = self._work.popleft()
+            except IndexError:
+                return  # another one was faster
+            if self._work and not self._rousing:
+                self._rouse()
             work()
             del work  # or what it came to would be kept until there is more to do
+
+    def _gets_up(self, bed: threading.Lock) -> bool:
+        """Whether nobody has woken this one."""
+        try:
+            self._asleep.remove(bed)
+        except ValueError:
+            return False
+        return True

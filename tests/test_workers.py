@@ -44,3 +44,47 @@ def test_a_busy_worker_never_holds_up_work_that_another_could_do() -> None:
     assert done.acquire(timeout=5)
     release.set()
     workers.close()
+
+
+def test_short_work_wakes_few_threads() -> None:
+    # Given more work than threads, all of it there before the first thread looks for it
+    done, names = threading.Semaphore(0), set[str]()
+
+    def work() -> None:
+        names.add(threading.current_thread().name)
+        done.release()
+
+    workers = Workers("test", 4)
+    for _ in range(500):
+        workers.submit(work)
+        assert done.acquire(timeout=5)  # each is done before the next one comes
+    workers.close()
+    assert len(names) <= 2  # the one that works, and one that was not asleep yet when it was wanted
+
+
+def test_closed_workers_do_what_they_were_given_and_end() -> None:
+    release, done = threading.Event(), list[int]()
+    workers = Workers("closing", 2)
+    for _ in range(2):
+        workers.submit(lambda: release.wait(10))
+    for number in range(10):
+        workers.submit(lambda number=number: done.append(number))  # type: ignore[misc]
+    workers.close()
+    release.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("closing"):
+            thread.join(5)
+    assert sorted(done) == list(range(10))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("closing")]
+
+
+def test_submitters_and_workers_race_without_losing_any_work() -> None:
+    # Given pieces that come one by one, in bursts and while threads fall asleep
+    done = threading.Semaphore(0)
+    workers = Workers("test", 3)
+    for burst in [1, 2, 3, 1, 7] * 400:
+        for _ in range(burst):
+            workers.submit(done.release)
+        for _ in range(burst):
+            assert done.acquire(timeout=5)
+    workers.close()
