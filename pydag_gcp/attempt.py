@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pydag_gcp.polling import Polling
     from pydag_gcp.record import Record
 
-_RUNNING, _SUCCESS = TaskState.RUNNING, TaskState.SUCCESS
+_SUCCESS = TaskState.SUCCESS
 #: Shortest time that a timed-out function is given to return before its task fails, if it would be tried again.
 GRACE = 60.0
 #: Most characters of JSON, and levels of lists and dicts, that a result may have: it is stored, and copied for each
@@ -95,8 +95,15 @@ class Driver(Protocol):
     def clock(self) -> float:
         """Seconds on a clock that never goes back."""
 
+    def begun(self, attempt: Attempt) -> None:
+        """Record that a try begins, and tell whoever watches.
+
+        Raises:
+            StoreError: It cannot be recorded.
+        """
+
     def report(self, attempt: Attempt, state: TaskState, detail: str = "") -> None:
-        """Tell whoever watches."""
+        """Tell whoever watches what it does or waits for."""
 
     def wants_another(self, attempt: Attempt, end: End) -> bool:
         """Tell whether another try would follow this end."""
@@ -116,9 +123,6 @@ class Driver(Protocol):
             LeaseLost: It is not. The driver knows, and calls nothing back any more.
             StoreError: Nobody can tell. The same holds.
         """
-
-    def reads(self, task_id: str) -> Mapping[str, str | None]:
-        """The versions of what a task is going to read, as they were when it was decided that it runs."""
 
     def needs_observation(self, task_id: str) -> bool:
         """Tell whether :meth:`observe` of a try of the task would ask anybody for anything."""
@@ -176,16 +180,7 @@ class Attempt(ABC):
         Raises:
             StoreError: The try could not be recorded, so it was not begun.
         """
-        ctx, driver = self.ctx, self.driver
-        driver.store.start_try(
-            ctx.run_id,
-            ctx.task_id,
-            ctx.try_number,
-            job_id=self.job_id or None,
-            at=self.started,
-            reads=driver.reads(ctx.task_id),
-        )
-        driver.report(self, _RUNNING)
+        self.driver.begun(self)
         if self.task.timeout is not None:
             self._mind_the_time()
         self._start()

@@ -72,9 +72,10 @@ class Context:
 
     def of_try(self, task_id: str, try_number: int = 0) -> Context:
         """The context of a try of a task of the same run: there are very many, so that it is copied as it stands."""
+        fields = {**self.__dict__, "task_id": task_id, "try_number": try_number}
+        fields.pop("log", None)  # that is of one try
         copy = object.__new__(Context)
-        copy.__dict__.update(self.__dict__, task_id=task_id, try_number=try_number)
-        copy.__dict__.pop("log", None)  # that is of one try
+        object.__setattr__(copy, "__dict__", fields)
         return copy
 
     @cached_property

@@ -24,6 +24,8 @@ from pydag_gcp.secret import Secrets
 from pydag_gcp.states import BAD, RunState, TaskState
 from pydag_gcp.store import Store
 
+_RUNNING = TaskState.RUNNING
+
 
 class Ledger:
     """The one place where the states of a run and its tasks change.
@@ -42,6 +44,7 @@ class Ledger:
         self.started = past.started if past else datetime.now(UTC)
         self.redact = Redactor()
         self._plan = plan
+        self._run_id = plan.run_id
         self._store = store
         self._listeners = tuple(listeners)
         self._past = past
@@ -144,8 +147,14 @@ class Ledger:
 
     # its tasks ---------------------------------------------------------------------------------------------------
 
-    def begin(self, task_id: str, try_number: int, *, at: datetime, reason: str = "") -> None:
+    def begin(self, task_id: str, try_number: int, reason: str, job_id: str | None, *, at: datetime) -> None:
         """Take note that a try begins, and why."""
+        row = self.rows[task_id]
+        row.state, row.tries, row.started, row.reason = _RUNNING, try_number, row.started or at, reason
+        self._tell(at, task_id, row, job_id=job_id)
+
+    def take_up(self, task_id: str, try_number: int, reason: str, *, at: datetime) -> None:
+        """Take note that a try goes on that another process began."""
         row = self.rows[task_id]
         row.tries, row.started, row.reason = try_number, row.started or at, reason
 
@@ -164,8 +173,7 @@ class Ledger:
         """Give a task another state, or tell more of it."""
         row = self.rows[task_id]
         row.state = state
-        if self._listeners:
-            self._tell(task_id, row, detail, error, job_id, at=datetime.now(UTC))
+        self._tell(datetime.now(UTC), task_id, row, detail, error, job_id)
 
     def settle(
         self,
@@ -182,7 +190,7 @@ class Ledger:
         row = self.rows[task_id]
         row.result, row.error, row.ended = result, error, at or datetime.now(UTC)
         self._store.end_task(
-            self._plan.run_id,
+            self._run_id,
             task_id,
             state,
             result=self.redact.within(result),
@@ -193,8 +201,7 @@ class Ledger:
             try_number=try_number,
         )
         row.state = state
-        if self._listeners:
-            self._tell(task_id, row, detail, error, at=row.ended)
+        self._tell(row.ended, task_id, row, detail, error)
         if result is not None:
             self._billed += _billed(row)
         if error is not None and state is TaskState.FAILED and task_id in self._plan.teardowns:
@@ -234,10 +241,17 @@ class Ledger:
         return {name: self.redact.within({name: value}).popitem()[1] for name, value in fields.items()}
 
     def _tell(
-        self, task_id: str, row: Row, detail: str, error: str | None, job_id: str | None = None, *, at: datetime
+        self,
+        at: datetime,
+        task_id: str,
+        row: Row,
+        detail: str = "",
+        error: str | None = None,
+        job_id: str | None = None,
     ) -> None:
-        told = detail and self.redact(detail)
-        self._emit(TaskChanged(at, self._plan.run_id, task_id, row.state, row.tries, told, error, job_id))
+        if self._listeners:
+            told = detail and self.redact(detail)
+            self._emit(TaskChanged(at, self._run_id, task_id, row.state, row.tries, told, error, job_id))
 
     def _emit(self, event: Event) -> None:
         for listener in self._listeners:

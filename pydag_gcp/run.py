@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from pydag_gcp import cache
 from pydag_gcp.attempt import Outcome
@@ -24,7 +24,7 @@ from pydag_gcp.function import BranchTask
 from pydag_gcp.heartbeat import hear, keep
 from pydag_gcp.lease import Lease
 from pydag_gcp.ledger import Ledger
-from pydag_gcp.operator import RemoteOperator
+from pydag_gcp.operator import Operator, RemoteOperator
 from pydag_gcp.outages import PATIENCE
 from pydag_gcp.planner import Plan
 from pydag_gcp.preparation import prepare
@@ -38,16 +38,20 @@ from pydag_gcp.signals import handled
 from pydag_gcp.states import RunState, TaskState
 from pydag_gcp.store import Store
 from pydag_gcp.threads import Threads
-from pydag_gcp.tries import LogHandler, Tries, is_remote
+from pydag_gcp.tries import LogHandler, Tries
 from pydag_gcp.verdicts import Verdicts
 from pydag_gcp.versions import Versions
 
 #: How often in a row it is asked whether a task has to run, where the cloud does not answer: as long as for results.
 _MOST_ASKED = round(RESEND_LIMIT / RESEND.max_wait)
 
-# What is asked of every task is remembered.
-_lane = functools.cache(Lane)
-_is_kind = functools.cache(issubclass)
+_SUCCESS = TaskState.SUCCESS
+
+
+@functools.cache
+def _lane(kind: type[Operator], slots: int) -> Lane:
+    """The lane of tasks that run; remembered, as it is asked of every task."""
+    return Lane(slots, kind.service if issubclass(kind, RemoteOperator) else None)
 
 
 class Run:
@@ -92,6 +96,7 @@ class Run:
         self._verdicts = Verdicts(reuse, records, past.known if past else {})
         self._tries = Tries(self._plan, store, lease, self._threads, self._ledger, self._verdicts, self, log_handler)
         self._tries.uncounted.update(past.free if past else {})
+        self._branches = {task_id for task_id, task in plan.tasks.items() if isinstance(task, BranchTask)}
         self._ready = False
         self._failure: BaseException | None = None
         self._leaving = False
@@ -129,7 +134,7 @@ class Run:
         except LeaseLost:
             raise  # nothing of the run is ours any more, its record least of all
         except StoreError as error:
-            raise _with_live_jobs(error, self._tries.jobs) from error
+            raise self._tries.unwatched(error) from error
         except BaseException as error:
             self._ledger.broke(error)
             raise
@@ -196,7 +201,7 @@ class Run:
                 self._pass(task_id)
             elif lane.service not in full and share.take(lane.slots, scheduler.waiting):
                 scheduler.start(task_id)
-                self._tries.begin(task_id, self._left.pop(task_id, None))
+                self._tries.begin(task_id, self._left.pop(task_id, None) if self._left else None)
             else:
                 shut.add(lane)
 
@@ -221,7 +226,7 @@ class Run:
         if self._verdicts.of(task_id).verdict is not Verdict.RUN:
             return FREE
         task = self._plan.tasks[task_id]
-        return _lane(task.slots, cast("RemoteOperator", task).service if is_remote(type(task)) else None)
+        return _lane(type(task), task.slots)
 
     @property
     def _over(self) -> bool:
@@ -326,7 +331,7 @@ class Run:
     ) -> None:
         """See :class:`pydag_gcp.tries.Course`."""
         self._ledger.settle(task_id, state, result=result, error=error, at=at, try_number=try_number)
-        self._ended(task_id, state, self._success(task_id) if state is TaskState.SUCCESS else None)
+        self._ended(task_id, state, self._success(task_id) if state is _SUCCESS else None)
 
     def _success(self, task_id: str) -> Success:
         """The success of the last try of a task: one value for all tasks whose try has the same number."""
@@ -348,7 +353,7 @@ class Run:
 
     def _not_picked(self, task_id: str, state: TaskState) -> Sequence[str]:
         """The tasks that are left out by a task that has ended so, if it is a branch."""
-        if not (state.good and _is_kind(type(self._plan.tasks[task_id]), BranchTask)):
+        if task_id not in self._branches or not state.good:
             return ()
         picked = self._ledger.rows[task_id].result
         return [other for other in self._plan.branches.not_picked(task_id, picked) if other in self._plan.tasks]
@@ -390,10 +395,3 @@ class Run:
                 self._settle(task_id, state)
             self._tries.cancel_waiting()
         self._tries.cancel()
-
-
-def _with_live_jobs(error: StoreError, jobs: Sequence[str]) -> StoreError:
-    """Name the jobs that nobody watches any more."""
-    if not jobs:
-        return error
-    return StoreError(f"{error.what}; not watched any more: {', '.join(jobs)}", where=error.where, hint=error.hint)

@@ -18,7 +18,7 @@ from pydag_gcp.ledger import Ledger
 from pydag_gcp.limits import Limits
 from pydag_gcp.logs import RunLogs
 from pydag_gcp.loop import Timer
-from pydag_gcp.operator import Context, Operator, RemoteOperator
+from pydag_gcp.operator import Operator, RemoteOperator
 from pydag_gcp.outages import Outages
 from pydag_gcp.planner import Plan
 from pydag_gcp.polling import Polling
@@ -90,7 +90,7 @@ class Tries:
         self.setups = frozenset(chain.from_iterable(plan.teardowns.values()))
         # What is only passed on, and often asked for.
         self.clock, self.work, self.call, self.after = threads.loop.clock, threads.work, threads.call, threads.after
-        self.reads, self.needs_observation = verdicts.reads, verdicts.needs_observation
+        self.needs_observation = verdicts.needs_observation
         self.uncounted = defaultdict[str, int](int)
         self._plan = plan
         self._lease = lease
@@ -104,26 +104,27 @@ class Tries:
         self._context = replace(plan.context, logs=self._logs.of, max_bytes=plan.max_bytes)
         self._cancelled = False
 
-    @property
-    def jobs(self) -> list[str]:
-        """The ids of the jobs that go on."""
-        return [attempt.job_id for attempt in self._active.values() if attempt.job_id]
+    def unwatched(self, error: StoreError) -> StoreError:
+        """The error that ends the run, with the ids of the jobs that go on."""
+        jobs = ", ".join(attempt.job_id for attempt in self._active.values() if attempt.job_id)
+        if not jobs:
+            return error
+        return StoreError(f"{error.what}; not watched any more: {jobs}", where=error.where, hint=error.hint)
 
     def begin(self, task_id: str, left: OpenTry | None = None) -> None:
         """Begin a try, or take up one that another process left."""
         number = left.number if left else self._ledger.rows[task_id].tries + 1
-        ctx = self._context.of_try(task_id, number)
-        if ctx.max_bytes is not None:
-            ctx = replace(ctx, max_bytes=self._ledger.bytes_left)
-        attempt = self._attempt(self._plan.tasks[task_id], ctx)
-        began = left.started if left else attempt.started
-        self._ledger.begin(task_id, number, at=began, reason=self._verdicts.of(task_id).reason)
-        self._active[task_id] = attempt
+        self._active[task_id] = attempt = self._attempt(task_id, number)
         if attempt.service is not None:
             self.limits.begin(attempt.service)
         if left is None or not isinstance(attempt, RemoteAttempt):
             attempt.start()
-            return
+        else:
+            self._take_up(attempt, left)
+
+    def _take_up(self, attempt: RemoteAttempt, left: OpenTry) -> None:
+        task_id = attempt.ctx.task_id
+        self._ledger.take_up(task_id, left.number, self._verdicts.of(task_id).reason, at=left.started)
         attempt.attach(left.handle, started=left.started)
         if self._cancelled and not self._outlives_cancel(task_id):
             attempt.cancel()
@@ -146,7 +147,10 @@ class Tries:
         self._active.clear()
         self._logs.close_all()
 
-    def _attempt(self, task: Operator, ctx: Context) -> Attempt:
+    def _attempt(self, task_id: str, number: int) -> Attempt:
+        task, ctx = self._plan.tasks[task_id], self._context.of_try(task_id, number)
+        if ctx.max_bytes is not None:
+            ctx = replace(ctx, max_bytes=self._ledger.bytes_left)
         if is_remote(type(task)):
             return RemoteAttempt(cast("RemoteOperator", task), ctx, self)
         return LocalAttempt(task, ctx, self)
@@ -163,12 +167,7 @@ class Tries:
     def ended(self, attempt: Attempt, end: End) -> None:
         """Take the end of a try; see :class:`pydag_gcp.attempt.Driver`."""
         task_id, number = attempt.ctx.task_id, attempt.ctx.try_number
-        again, text = False, None
-        if end.error is not None:
-            again, text = self.wants_another(attempt, end), self._told(attempt, end.error, end)
-            if again and end.free:
-                self.uncounted[task_id] += 1
-                text = INTERRUPTED
+        again, text = (False, None) if end.error is None else self._judged(attempt, end, end.error)
         del self._active[task_id]
         if attempt.service is not None:
             self.limits.end(attempt.service)
@@ -187,6 +186,14 @@ class Tries:
         """Leave a try open, and with it the run; see :class:`pydag_gcp.attempt.Driver`."""
         attempt.ctx.log.error("%s", self._ledger.redact.said(error))
         self._course.fail(error)
+
+    def _judged(self, attempt: Attempt, end: End, error: BaseException) -> tuple[bool, str]:
+        """Tell whether another try follows one that failed, and why it failed."""
+        again, text = self.wants_another(attempt, end), self._told(attempt, error, end)
+        if again and end.free:
+            self.uncounted[attempt.ctx.task_id] += 1
+            text = INTERRUPTED
+        return again, text
 
     def _told(self, attempt: Attempt, error: BaseException, end: End) -> str:
         """Say why a try failed, and log that."""
@@ -222,6 +229,13 @@ class Tries:
         self._course.again(task_id)
 
     # what an attempt needs (Driver) ------------------------------------------------------------------------------
+
+    def begun(self, attempt: Attempt) -> None:
+        """See :class:`pydag_gcp.attempt.Driver`."""
+        ctx, at, job_id = attempt.ctx, attempt.started, attempt.job_id or None
+        task_id, number, verdicts = ctx.task_id, ctx.try_number, self._verdicts
+        self.store.start_try(ctx.run_id, task_id, number, job_id=job_id, at=at, reads=verdicts.reads(task_id))
+        self._ledger.begin(task_id, number, verdicts.of(task_id).reason, job_id, at=at)
 
     def report(self, attempt: Attempt, state: TaskState, detail: str = "") -> None:
         """See :class:`pydag_gcp.attempt.Driver`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -82,6 +82,11 @@ class Virtual:
     def work(self, slots: int, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
         self.call(function, then)
 
+    def begun(self, attempt: Attempt) -> None:
+        ctx, job_id, reads = attempt.ctx, attempt.job_id or None, {"table p.d.t": "1"}
+        self.store.start_try(ctx.run_id, ctx.task_id, ctx.try_number, job_id=job_id, at=attempt.started, reads=reads)
+        self.report(attempt, TaskState.RUNNING)
+
     def report(self, attempt: Attempt, state: TaskState, detail: str = "") -> None:
         self.reported.append(f"{state.value}: {detail}")
 
@@ -95,9 +100,6 @@ class Virtual:
         if self.lost:
             self.left = True  # as the executor, which calls nothing back any more
             raise LeaseLost("somebody took over")
-
-    def reads(self, task_id: str) -> Mapping[str, str | None]:
-        return {"table p.d.t": "1"}
 
     def needs_observation(self, task_id: str) -> bool:
         return self.observations is not None
