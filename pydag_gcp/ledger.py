@@ -21,7 +21,7 @@ from pydag_gcp.result import RunResult
 from pydag_gcp.resumption import Past
 from pydag_gcp.rows import Results, Row
 from pydag_gcp.secret import Secrets
-from pydag_gcp.states import BAD, RunState, TaskState
+from pydag_gcp.states import BAD, FINAL, RunState, TaskState
 from pydag_gcp.store import Store
 
 _RUNNING = TaskState.RUNNING
@@ -40,7 +40,7 @@ class Ledger:
     """
 
     def __init__(self, plan: Plan, store: Store, listeners: Sequence[Listener], past: Past | None = None) -> None:
-        self.rows = {task_id: _first_known(task_id, past) for task_id in plan.tasks}
+        self.rows = {task_id: Row() for task_id in plan.tasks} if past is None else _known(plan.tasks, past)
         self.started = past.started if past else datetime.now(UTC)
         self.redact = Redactor()
         self._plan = plan
@@ -48,7 +48,7 @@ class Ledger:
         self._store = store
         self._listeners = tuple(listeners)
         self._past = past
-        self._billed = sum(map(_billed, self.rows.values()))
+        self._billed = sum(map(_billed, self.rows.values())) if past else 0
 
     # the run -----------------------------------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ class Ledger:
                 logs=logs,
                 teardowns=frozenset(plan.teardowns),
                 resumed=self._past is not None,
-                ended={task_id: row.state for task_id, row in self.rows.items() if row.state.final},
+                ended={task_id: row.state for task_id, row in self.rows.items() if row.state in FINAL},
             )
         )
 
@@ -262,14 +262,12 @@ class Ledger:
                 self.warn(f"{listener!r} is told nothing more, as it failed: {self.redact.said(error)}")
 
 
-def _first_known(task_id: str, past: Past | None) -> Row:
-    """What is known of a task before this process does anything."""
-    if past is None:
-        return Row()
-    if task_id in past.ended:
-        return Row.of(past.ended[task_id])
-    started = past.open[task_id].started if task_id in past.open else None
-    return Row(tries=past.tries.get(task_id, 0), started=started)
+def _known(task_ids: Iterable[str], past: Past) -> dict[str, Row]:
+    """What is known of tasks before this process does anything."""
+    rows = {task_id: Row(tries=past.tries.get(task_id, 0)) for task_id in task_ids}
+    for task_id in rows.keys() & past.open.keys():
+        rows[task_id].started = past.open[task_id].started
+    return rows | {task_id: Row.of(task) for task_id, task in past.ended.items() if task_id in rows}
 
 
 def _billed(row: Row) -> int:

@@ -45,7 +45,8 @@ from pydag_gcp.versions import Versions
 #: How often in a row it is asked whether a task has to run, where the cloud does not answer: as long as for results.
 _MOST_ASKED = round(RESEND_LIMIT / RESEND.max_wait)
 
-_SUCCESS = TaskState.SUCCESS
+# To look up a member of an enum takes longer than to use it, and this is done for every task.
+_RUN, _SUCCESS = Verdict.RUN, TaskState.SUCCESS
 
 
 @functools.cache
@@ -223,7 +224,7 @@ class Run:
             self._decide(task_id)
 
     def _lane_of(self, task_id: str) -> Lane:
-        if self._verdicts.of(task_id).verdict is not Verdict.RUN:
+        if self._verdicts.of(task_id).verdict is not _RUN:
             return FREE
         task = self._plan.tasks[task_id]
         return _lane(type(task), task.slots)
