@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
+from itertools import chain, count
 from typing import Any
 
 import sqlalchemy as sa
 
-#: Most rows of a statement; others have half of it, a quarter and so on, so that few statements are ever prepared.
-_MOST = 512
+#: Most rows of a statement. To prepare one takes as long as to execute it; and to execute one, as long as 50 rows do.
+_MOST = 128
+
+#: What the values of a column are: NULL, the same, or each row has its own.
+_NONE, _SAME, _OWN = "none", "same", "own"
+_Shape = tuple[str, ...]
 
 
 class BulkInsert:
@@ -22,8 +26,8 @@ class BulkInsert:
     def __init__(self, statement: sa.Insert) -> None:
         self._statement = statement
         self._columns = [column.name for column in statement.table.c]
-        #: Columns that are given -> the statement before, for, and after a row.
-        self._compiled: dict[tuple[int, ...], tuple[str, str, str]] = {}
+        #: The statement before, for, and after a row.
+        self._compiled: dict[_Shape, tuple[str, str, str]] = {}
 
     def execute(self, connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> None:
         """Insert rows.
@@ -32,29 +36,44 @@ class BulkInsert:
             connection: In a transaction.
             rows: The values of all columns in the order of the table; None where the default is NULL, too.
         """
-        for some in _parts(rows):
-            # A column that has no value in any of them need not be bound: as a rule that is half of them.
+        for begin in range(0, len(rows), _MOST):
+            some = rows[begin : begin + _MOST]
             columns = list(zip(*some, strict=True))
-            given = tuple(place for place, values in enumerate(columns) if values.count(None) < len(some))
-            bound = chain.from_iterable(zip(*(columns[place] for place in given), strict=True))
-            before, row, after = self._compiled.get(given) or self._compile(connection.dialect, given)
-            connection.exec_driver_sql(before + ", ".join([row] * len(some)) + after, tuple(bound))
+            shape = tuple(map(_shape, columns))
+            if _OWN not in shape:  # it is one row, or the same twice: no table of values is without a column
+                shape = tuple(_OWN if kind is _SAME else kind for kind in shape)
+            before, row, after = self._compiled.get(shape) or self._compile(connection.dialect, shape)
+            same = [values[0] for values, kind in zip(columns, shape, strict=True) if kind is _SAME]
+            own = [values for values, kind in zip(columns, shape, strict=True) if kind is _OWN]
+            bound = (*same, *chain.from_iterable(zip(*own, strict=True)))
+            connection.exec_driver_sql(before + ", ".join([row] * len(some)) + after, bound)
 
-    def _compile(self, dialect: sa.Dialect, given: tuple[int, ...]) -> tuple[str, str, str]:
-        kind: Callable[..., sa.Dialect] = type(dialect)
-        positional = kind(paramstyle="qmark" if dialect.paramstyle == "qmark" else "format")
-        names = [self._columns[place] for place in given]
+    def _compile(self, dialect: sa.Dialect, shape: _Shape) -> tuple[str, str, str]:
+        """Make ``INSERT INTO t (a, b) SELECT ?, column1 FROM (VALUES (?), (?)) AS fresh WHERE true``, for any number.
+
+        The condition parts it from what follows: https://www.sqlite.org/lang_upsert.html#parsing_ambiguity. The names
+        of the columns of values are those of both databases: https://www.postgresql.org/docs/current/sql-values.html.
+        """
+        style: Callable[..., sa.Dialect] = type(dialect)
+        positional = style(paramstyle="qmark" if dialect.paramstyle == "qmark" else "format")
+        names = [name for name, kind in zip(self._columns, shape, strict=True) if kind is not _NONE]
+        kinds = [kind for kind in shape if kind is not _NONE]
         text = str(self._statement.compile(dialect=positional, column_keys=names))
-        begin = text.index("VALUES (") + len("VALUES ")
-        end = text.index(")", begin) + 1
-        self._compiled[given] = parts = (text[:begin], text[begin:end], text[end:])
+        into, _, rest = text.partition(" VALUES (")
+        row, _, conflict = rest.partition(")")
+        places, numbers = row.split(", "), count(1)
+        own = [place for place, kind in zip(places, kinds, strict=True) if kind is _OWN]
+        taken = [
+            place if kind is _SAME else f"column{next(numbers)}" for place, kind in zip(places, kinds, strict=True)
+        ]
+        before = f"{into} SELECT {', '.join(taken)} FROM (VALUES "  # noqa: S608 - values are bound
+        self._compiled[shape] = parts = (before, f"({', '.join(own)})", f") AS fresh WHERE true{conflict}")
         return parts
 
 
-def _parts(rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
-    begin, size = 0, _MOST
-    while begin < len(rows):
-        while size > len(rows) - begin:
-            size //= 2
-        yield rows[begin : begin + size]
-        begin += size
+def _shape(values: Sequence[Any]) -> str:
+    """What the values of a column have in common."""
+    first = values[0]
+    if first != values[-1] or values.count(first) < len(values):
+        return _OWN
+    return _NONE if first is None else _SAME

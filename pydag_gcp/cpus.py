@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 
@@ -15,7 +16,12 @@ def usable(root: Path = Path("/")) -> int:
         root: Where ``/proc`` and ``/sys`` are.
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([cpus, *(math.ceil(quota) for quota in _quotas(root))]))
+    return max(1, round(min(cpus, _quota_of_all(root))))
+
+
+@cache  # a dozen files, read by each run; a process stays in its groups, and hardly ever are their quotas changed
+def _quota_of_all(root: Path) -> float:
+    return min(map(math.ceil, _quotas(root)), default=math.inf)
 
 
 def _quotas(root: Path) -> Iterator[float]:

@@ -19,6 +19,8 @@ Values = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 #: Seconds that a server which was there may be gone: it is restarted, or its network blinks.
 _PATIENCE = 30.0
 _PAUSE = 0.25
+#: So many rows are in memory at a time, where there may be many.
+_SOME = 2000
 
 _T = TypeVar("_T")
 
@@ -69,7 +71,7 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        engines.leave(self._engine)
 
     def guarded(self, guard: Guard) -> None:
         """From now on confirm every transaction that writes."""
@@ -123,6 +125,13 @@ class Database:
         with self._errors():
             return self._again(lambda: self._select(query, values))
 
+    def parts(self, query: sa.Select[Any], values: Mapping[str, Any]) -> Iterator[Sequence[Sequence[Any]]]:
+        """The rows of a query, some at a time, where there may be too many for the memory."""
+        with self._errors():
+            connection, result = self._again(lambda: self._begin_reading(query, values))
+            with connection:
+                yield from result.partitions(_SOME)
+
     def has(self, table: sa.Table) -> bool:
         """Whether there is such a table."""
         with self._errors(), self._readers.connect() as connection:
@@ -131,6 +140,16 @@ class Database:
     def _select(self, query: sa.Select[Any], values: Mapping[str, Any] | None) -> Sequence[sa.Row[Any]]:
         with self._readers.connect() as connection:
             return connection.execute(query, values).all()
+
+    def _begin_reading(
+        self, query: sa.Select[Any], values: Mapping[str, Any]
+    ) -> tuple[sa.Connection, sa.CursorResult[Any]]:
+        connection = self._readers.connect()
+        try:
+            return connection, connection.execute(query, values)
+        except BaseException:
+            connection.close()
+            raise
 
     # connections -------------------------------------------------------------------------------------------------
 

@@ -91,19 +91,26 @@ def place(url: sa.URL) -> str:
 
 
 def make(url: sa.URL) -> sa.Engine:
-    """Make the engine; a SQLite file's folder, too. Connects to nothing.
-
-    It has connections of its own. What was compiled for an earlier engine of the same URL is not compiled again, which
-    takes longer than a short run: https://docs.sqlalchemy.org/en/20/core/connections.html#sql-caching
-    """
+    """Make an engine, or take one that was left; a SQLite file's folder is made, too. Connects to nothing."""
     if url.get_backend_name() == "sqlite":
         assert url.database  # noqa: S101 - parse() saw to it
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    first, compiled = _first(url)
-    engine = sa.Engine(first.pool.recreate(), first.dialect, url, execution_options={"compiled_cache": compiled})
-    if url.get_backend_name() == "sqlite":
-        sa.event.listen(engine, "begin", _begin)
-    return engine
+    try:
+        return _left(url).pop()
+    except IndexError:
+        return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
+
+
+def leave(engine: sa.Engine) -> None:
+    """Close the connections of an engine, and leave it to whoever needs one next.
+
+    To make one, and to compile what it executes, takes longer than a short run:
+    https://docs.sqlalchemy.org/en/20/core/connections.html#sql-caching
+    """
+    engine.dispose()
+    left = _left(engine.url)
+    if engine not in left:
+        left.append(engine)
 
 
 def insert(url: sa.URL) -> Callable[[sa.Table], Insert]:
@@ -123,14 +130,15 @@ def hint(message: str) -> str | None:
 
 
 @functools.lru_cache(maxsize=8)
-def _first(url: sa.URL) -> tuple[sa.Engine, dict[Any, Any]]:
-    """An engine that is never used itself, and what is compiled for all that are like it."""
-    return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url), {}
+def _left(url: sa.URL) -> list[sa.Engine]:  # noqa: ARG001 - one list for each
+    """Engines that nobody uses."""
+    return []
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY})
     sa.event.listen(engine, "connect", _durable)
+    sa.event.listen(engine, "begin", _begin)
     return engine
 
 
@@ -144,8 +152,8 @@ def _durable(connection: Any, _record: object) -> None:
 def _begin(connection: sa.Connection) -> None:
     # A transaction that reads before it writes could else fail as "locked" without waiting for its turn. One that only
     # reads keeps nobody waiting: whoever follows a run must not slow it down.
-    reads = connection.get_execution_options().get(READS, False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    if not connection.get_execution_options().get(READS, False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _postgresql(url: sa.URL) -> sa.Engine:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Generic, TypeVar
+from queue import Empty, SimpleQueue
+from threading import get_ident
+from typing import Generic, NamedTuple, TypeVar
 
-#: Seconds between the starts of two commits, as long as more comes and nobody waits.
-_LINGER = 0.02
-#: Once nothing more came for so many seconds there is nothing to wait for.
-_QUIET = 0.001
-#: So many changes may wait to be written before whoever adds to them should stop for a while.
+#: Seconds between the starts of two commits, unless somebody waits.
+_LINGER = 0.05
+#: So many changes may wait to be written before whoever adds to it should stop for a while.
 _MANY = 20_000
 
 _Change = TypeVar("_Change")
@@ -34,18 +34,19 @@ class Journal(Generic[_Change]):
 
     def __init__(self, write: Callable[[Sequence[_Change]], None]) -> None:
         self._write = write
-        self._queue: deque[list[_Change] | _Then] = deque()
-        self._mine = _Mine(self._put)
-        #: Changes that were queued, and those of them that the thread has in hand or has written.
-        self._added = self._taken = 0
-        #: When the last commit began, on a clock that never goes back.
-        self._began = -math.inf
+        self._queue: deque[_Change | _Mark] = deque()
+        #: Thread -> where it puts what is to be written as a whole, and those of them that are open.
+        self._units: dict[int, _Unit[_Change]] = {}
+        self._open: dict[int, _Unit[_Change]] = {}
+        #: When the last commit began, on a clock that never goes back; what comes first is not alone for long, either.
+        self._began = time.monotonic()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
-        #: Whether the thread has nothing in hand and sleeps, or was never needed.
+        #: Whether the thread has nothing in hand and sleeps, or was never needed, or has failed.
         self._idle = True
-        self._awake = threading.Event()
-        self._hurried = threading.Event()
+        #: Wakes the thread; too often does no harm.
+        self._signal: SimpleQueue[None] = SimpleQueue()
+        self._hurried = False
         self._closed = False
         self._failure: BaseException | None = None
         self._raised = False
@@ -53,30 +54,32 @@ class Journal(Generic[_Change]):
 
     def add(self, change: _Change) -> None:
         """Have a change written soon; inside :meth:`together` as a part of that."""
-        changes = self._mine.unit.changes
-        if changes is None:
-            self._put([change])
+        if self._open and (unit := self._open.get(get_ident())) is not None:
+            unit.changes.append(change)
         else:
-            changes.append(change)
+            self._queue.append(change)
+            if self._idle:
+                self._rouse()
 
     def add_and_settle(self, change: _Change) -> None:
         """Have a change written, and wait for it; inside :meth:`together` once that ends."""
         self.add(change)
-        unit = self._mine.unit
-        if unit.changes is None:
+        unit = self._open.get(get_ident())
+        if unit is None:
             self.settled()
         else:
             unit.then.append(self.settled)
 
     def together(self) -> AbstractContextManager[None]:
         """Have what this thread adds inside written as a whole; not at all if what is inside raises."""
-        return self._mine.unit
+        thread = get_ident()
+        return self._units.get(thread) or self._units.setdefault(thread, _Unit(thread, self._open, self._queue_up))
 
     def afterwards(self, action: Callable[[], None]) -> None:
         """Have this called in the journal's thread, which it must not wait for, once all is durable that was added."""
-        unit = self._mine.unit
-        if unit.changes is None:
-            self._queue_up(lambda failure: action() if failure is None else None)
+        unit = self._open.get(get_ident())
+        if unit is None:
+            self._queue_up([_Mark(lambda failure: action() if failure is None else None)])
         else:
             unit.then.append(partial(self.afterwards, action))
 
@@ -86,14 +89,18 @@ class Journal(Generic[_Change]):
         Raises:
             BaseException: What ``write`` raised: it is not, and never will be.
         """
-        if self._failure is None and (self._queue or not self._idle):
-            durable = threading.Event()
-            self._queue_up(lambda _: durable.set())
-            self._hurried.set()
-            if self._failure is None:  # else the queue may have been dropped before this was in it
-                durable.wait()
+        self.drained()
         if self._failure is not None:
             raise self._why()
+
+    def drained(self) -> None:
+        """Wait until nothing is left to be written of what was added before, be it that it cannot be."""
+        if self._failure is None and (self._queue or not self._idle):
+            done: SimpleQueue[BaseException | None] = SimpleQueue()
+            self._queue_up([_Mark(done.put)])
+            self._hurry()
+            if self._failure is None:  # else the queue may have been dropped before this was in it
+                done.get()
 
     def on_failure(self, callback: Callable[[BaseException], None]) -> None:
         """Have this called, once, when something could not be written; only the last one asked for is."""
@@ -102,7 +109,7 @@ class Journal(Generic[_Change]):
     @property
     def behind(self) -> bool:
         """Whether so much waits to be written that whoever adds to it should stop until it is :meth:`settled`."""
-        return self._added - self._taken > _MANY
+        return len(self._queue) > _MANY
 
     def close(self) -> None:
         """Write what is left, and end the thread; nothing can be added any more.
@@ -111,8 +118,7 @@ class Journal(Generic[_Change]):
             BaseException: What ``write`` raised, unless it was raised before.
         """
         self._closed = True
-        self._hurried.set()
-        self._awake.set()
+        self._hurry()
         if self._thread is not None:
             self._thread.join()
         if self._failure is not None and not self._raised:
@@ -120,18 +126,14 @@ class Journal(Generic[_Change]):
 
     # the queue ---------------------------------------------------------------------------------------------------
 
-    def _put(self, changes: list[_Change]) -> None:
-        self._added += len(changes)
-        self._queue_up(changes)
-
-    def _queue_up(self, item: list[_Change] | _Then) -> None:
-        if self._failure is not None:
-            raise self._why()
-        self._queue.append(item)
+    def _queue_up(self, items: Sequence[_Change | _Mark]) -> None:
+        self._queue.extend(items)  # which nothing can come between: what is taken ends before or after all of them
         if self._idle:
             self._rouse()
 
     def _rouse(self) -> None:
+        if self._failure is not None:
+            raise self._why()
         if self._closed:
             raise ValueError("it is closed")
         with self._starting:
@@ -140,7 +142,11 @@ class Journal(Generic[_Change]):
                 self._thread = threading.Thread(target=self._run, name="pydag-journal", daemon=True)
                 self._thread.start()
         self._idle = False  # before it awakes, as it is the one that says otherwise
-        self._awake.set()
+        self._signal.put(None)
+
+    def _hurry(self) -> None:
+        self._hurried = True
+        self._signal.put(None)
 
     def _why(self) -> BaseException:
         assert self._failure is not None  # noqa: S101 - the caller has looked
@@ -160,83 +166,89 @@ class Journal(Generic[_Change]):
                     tell(None)
             except BaseException as error:  # noqa: BLE001 - whoever adds or waits raises it
                 self._fail(error, then)
-                break
+                return
         self._idle = True
 
     def _sleep(self) -> None:
         """Wait for something to write; soon after a commit a little longer, for what can be written with it."""
         self._idle = True
         if not self._queue and not self._closed:  # looked at after it was said that nobody would
-            self._awake.wait()
-        self._awake.clear()
+            self._signal.get()
         self._idle = False
-        due, seen = self._began + _LINGER, -1
-        while self._added != seen and not self._closed and (left := due - time.monotonic()) > 0:
-            seen = self._added
-            if self._hurried.wait(min(left, _QUIET)):
-                break
-        self._hurried.clear()
+        due = self._began + _LINGER
+        while not self._hurried and (left := due - time.monotonic()) > 0:
+            with contextlib.suppress(Empty):
+                self._signal.get(timeout=left)
+        self._hurried = self._closed  # before it is looked what there is: whoever waits has put it there
         self._began = time.monotonic()
 
     def _take(self) -> tuple[list[_Change], list[_Then]]:
         changes: list[_Change] = []
         then: list[_Then] = []
-        for _ in range(len(self._queue)):
-            item = self._queue.popleft()
-            if isinstance(item, list):
-                changes += item
+        queue = self._queue
+        for _ in range(len(queue)):
+            item = queue.popleft()
+            if isinstance(item, _Mark):
+                then.append(item.tell)
             else:
-                then.append(item)
-        self._taken += len(changes)
+                changes.append(item)
         return changes, then
 
     def _fail(self, error: BaseException, then: list[_Then]) -> None:
         self._failure = error
+        self._idle = True  # so that whoever adds to it finds out
         for tell in (*then, *self._take()[1]):
             tell(error)
         if self._tell is not None:
             self._tell(error)
 
 
-class _Unit:
+class _Mark(NamedTuple):
+    """A place in the queue.
+
+    Attributes:
+        tell: Called when all before it is durable.
+    """
+
+    tell: _Then
+
+
+class _Unit(Generic[_Change]):
     """What a thread has open, to be written as a whole; a context manager.
 
     Args:
+        thread: The thread.
+        opened: Where a thread finds what it has open.
         put: Takes the changes when it ends.
 
     Attributes:
-        changes: Those made so far; None outside.
+        changes: Those made so far.
         then: What is to be done once they are queued.
     """
 
-    __slots__ = ("_depth", "_put", "changes", "then")
+    __slots__ = ("_depth", "_opened", "_put", "_thread", "changes", "then")
 
-    def __init__(self, put: Callable[[list[Any]], None]) -> None:
-        self.changes: list[Any] | None = None
+    def __init__(self, thread: int, opened: dict[int, _Unit[_Change]], put: Callable[[list[_Change]], None]) -> None:
+        self.changes: list[_Change] = []
         self.then: list[Callable[[], None]] = []
+        self._thread = thread
+        self._opened = opened
         self._put = put
         self._depth = 0
 
     def __enter__(self) -> None:
-        if self._depth == 0:
-            self.changes = []
         self._depth += 1
+        self._opened[self._thread] = self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._depth -= 1
         if self._depth > 0:
             return
-        changes, self.changes = self.changes, None
-        then, self.then = self.then, []
+        del self._opened[self._thread]
+        changes, then = self.changes, self.then
+        self.changes, self.then = [], []
         if kind is None:
             if changes:
                 self._put(changes)
             for action in then:
                 action()
-
-
-class _Mine(threading.local):
-    """Each thread has a unit of its own."""
-
-    def __init__(self, put: Callable[[list[Any]], None]) -> None:
-        self.unit = _Unit(put)

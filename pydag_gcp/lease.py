@@ -126,8 +126,9 @@ class Lease(ABC):
 class _KernelLease(Lease):
     """On a SQLite store."""
 
-    def __init__(self, database: Database, whose: _Whose, lock: KernelLock, *, epoch: int, ttl: float) -> None:
-        super().__init__(database, whose, epoch=epoch, ttl=ttl)
+    def __init__(self, store: Store, whose: _Whose, lock: KernelLock, *, epoch: int, ttl: float) -> None:
+        super().__init__(store.database, whose, epoch=epoch, ttl=ttl)
+        self._store = store
         self._lock = lock
 
     def renew(self) -> None:
@@ -142,8 +143,11 @@ class _KernelLease(Lease):
         self.check()
 
     def release(self) -> None:
-        self.lost = True
-        self._lock.release()
+        try:
+            self._store.drained()  # or what is still queued would be refused
+        finally:
+            self.lost = True
+            self._lock.release()
 
 
 class _TimedLease(Lease):
@@ -236,7 +240,7 @@ def acquire(
     """Take the lease of a DAG on a target.
 
     Args:
-        store: The metadata database; what it writes is not guarded until ``store.guarded(lease)``.
+        store: The metadata database; what it writes need not be guarded until ``store.guarded(lease)``.
         dag_id: The DAG.
         target: The target's name.
         run_id: The run that is about to be driven.
@@ -251,7 +255,7 @@ def acquire(
     whose = _Whose(dag_id=dag_id, target=target, run_id=run_id)
     take = _take_timed if store.database.serves else _take_lock
     patient_until = time.monotonic() + _MOMENT
-    while (lease := take(store.database, whose, ttl)) is None:
+    while (lease := take(store, whose, ttl)) is None:
         if time.monotonic() > patient_until:
             row = whose.row(store.database)
             held = _held(whose, row)
@@ -282,23 +286,26 @@ def holder(store: Store, *, dag_id: str, target: str) -> Holder | None:
     return _holder(row) if row else None
 
 
-def _take_lock(database: Database, whose: _Whose, ttl: float) -> Lease | None:
-    file = _lock_file(database, whose)
+def _take_lock(store: Store, whose: _Whose, ttl: float) -> Lease | None:
+    file = _lock_file(store.database, whose)
     with _locking(file):
         lock = KernelLock.take(file)
     if lock is None:
         return None
     try:
-        database.alone(_take_over(database.insert), {**whose.values(), "expires": None})
-        row = whose.row(database)
-        assert row is not None  # noqa: S101 - just written, and nobody else may
-        return _KernelLease(database, whose, lock, epoch=row["epoch"], ttl=ttl)
+        row = whose.row(store.database)
+        lease = _KernelLease(store, whose, lock, epoch=row["epoch"] + 1 if row else 1, ttl=ttl)
+        store.guarded(lease)  # by no other any more, of which nothing can be written
+        # The lock keeps others out. That is written down before, or with, whatever is written under it.
+        store.later(_take_over(store.database.insert), {**whose.values(), "expires": None})
     except BaseException:
         lock.release()
         raise
+    return lease
 
 
-def _take_timed(database: Database, whose: _Whose, ttl: float) -> Lease | None:
+def _take_timed(store: Store, whose: _Whose, ttl: float) -> Lease | None:
+    database = store.database
     row = whose.row(database)
     dead = row["epoch"] if row and liveness.gone(row["pid"], row["mark"]) else None
     asked = _clock()
@@ -327,9 +334,9 @@ def _take_free(insert: Callable[[sa.Table], Insert]) -> ReturningInsert[tuple[in
 def _lock_file(database: Database, whose: _Whose) -> Path:
     """The file that stands for the lease: beside the database, whatever way leads there."""
     assert database.file  # noqa: S101 - it is a SQLite store
-    file = Path(database.file).resolve()
-    name = hashlib.sha256(f"{file.name}\0{whose.dag_id}\0{whose.target}".encode()).hexdigest()[:32]
-    return file.parent / "leases" / f"{name}.lock"
+    folder, file = os.path.split(os.path.realpath(database.file))
+    name = hashlib.sha256(f"{file}\0{whose.dag_id}\0{whose.target}".encode()).hexdigest()[:32]
+    return Path(folder, "leases", f"{name}.lock")
 
 
 @contextlib.contextmanager

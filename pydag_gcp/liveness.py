@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 
 def mark() -> str | None:
     """What tells this process from every other that ever has its id, here or elsewhere; None if nothing does."""
+    return _mark(os.getpid())
+
+
+@cache
+def _mark(pid: int) -> str | None:
     try:
-        return f"{_machine()} {_fields(os.getpid())[19]}"
+        return f"{_machine()} {_fields(pid)[19]}"
     except OSError:
         return None  # not Linux
 

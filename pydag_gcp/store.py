@@ -17,10 +17,9 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from pydag_gcp import engines
+from pydag_gcp import engines, timings
 from pydag_gcp.batch import Batch, Change, Inserts, storable
 from pydag_gcp.database import Database, Guard
-from pydag_gcp.durations import median
 from pydag_gcp.errors import PydagError
 from pydag_gcp.journal import Journal
 from pydag_gcp.migration import migrate
@@ -31,25 +30,15 @@ from pydag_gcp.tables import runs, tasks, tries
 _GOOD = (TaskState.SUCCESS.value, TaskState.CACHED.value)
 _OPEN = (RunState.RUNNING.value, RunState.INTERRUPTED.value)
 
+_RUN = sa.select(runs).where(runs.c.run_id == sa.bindparam("of_run"))
 _CANCEL_REQUESTED = sa.select(runs.c.cancel_requested).where(runs.c.run_id == sa.bindparam("of_run"))
 _RUNS = sa.select(*(column for column in runs.c if column is not runs.c.definition)).order_by(
     runs.c.started.desc(), runs.c.run_id
 )
 _OPEN_RUNS = _RUNS.where(
-    runs.c.dag_id == sa.bindparam("of_dag"), runs.c.target == sa.bindparam("of_target"), runs.c.state.in_(_OPEN)
-)
-_SUCCEEDED = tries.c.state == TaskState.SUCCESS.value
-_RECENT = (
-    sa.select(runs.c.run_id)
-    .where(runs.c.dag_id == sa.bindparam("of_dag"), runs.c.target == sa.bindparam("of_target"))
-    .where(sa.exists().where(tries.c.run_id == runs.c.run_id, _SUCCEEDED))
-    .order_by(runs.c.started.desc())
-    .limit(sa.bindparam("most"))
-)
-_TOOK = (
-    sa.select(tries.c.task_id, tries.c.started, tries.c.ended)
-    .where(tries.c.run_id == sa.bindparam("of_run"), _SUCCEEDED)
-    .limit(sa.bindparam("most"))
+    runs.c.dag_id == sa.bindparam("of_dag"),
+    runs.c.target == sa.bindparam("of_target"),
+    sa.or_(*(runs.c.state == state for state in _OPEN)),  # as a list is spelt out each time
 )
 
 
@@ -123,6 +112,14 @@ class Store:
             LeaseLost: The same, as the lease is somebody else's.
         """
         self._journal.settled()
+
+    def drained(self) -> None:
+        """Wait until nothing is left to be written of what was written before, be it that it cannot be."""
+        self._journal.drained()
+
+    def later(self, statement: sa.Executable, values: Mapping[str, Any]) -> None:
+        """Execute a statement, not before what was written before, and not after what is written then."""
+        self._journal.add((Batch.other, (statement, values)))
 
     def afterwards(self, action: Callable[[], None]) -> None:
         """Have this called, in another thread, once all that was written before is durable."""
@@ -311,7 +308,7 @@ class Store:
 
     def run(self, run_id: str) -> dict[str, Any] | None:
         """The row of a run, or None."""
-        return next(iter(self._read(sa.select(runs).where(runs.c.run_id == run_id))), None)
+        return next(iter(self.database.read(_RUN, {"of_run": run_id})), None)
 
     def runs(
         self,
@@ -340,11 +337,11 @@ class Store:
             query = query.where(runs.c.state.in_([state.value for state in states]))
         if prefix:
             query = query.where(runs.c.run_id.startswith(storable(prefix) or "", autoescape=True))
-        return self._read(query)
+        return self.database.read(query)
 
     def open_runs(self, dag_id: str, target: str) -> list[dict[str, Any]]:
         """The rows of runs of a DAG on a target that have not ended for good, newest first."""
-        return self._read(_OPEN_RUNS, {"of_dag": dag_id, "of_target": target})
+        return self.database.read(_OPEN_RUNS, {"of_dag": dag_id, "of_target": target})
 
     def cancel_requested(self, run_id: str) -> bool:
         """Whether somebody asked to cancel a run since it was last taken up."""
@@ -383,17 +380,8 @@ class Store:
             enough: Once so many tries are known, no older run is looked at.
             most_tries: At most so many tries count, those of the newest runs first.
         """
-        seconds: dict[str, list[float]] = {}
-        moment, known = datetime.fromisoformat, 0
-        for run in self._read(_RECENT, {"of_dag": dag_id, "of_target": target, "most": most_runs}):
-            if known >= enough:
-                break
-            rows = self.database.rows(_TOOK, {"of_run": run["run_id"], "most": most_tries - known})
-            known += len(rows)
-            for task_id, started, ended in map(tuple, rows):
-                took = (moment(ended) - moment(started)).total_seconds()
-                seconds.setdefault(task_id, []).append(took if took > 0 else 0.0)
-        return {task_id: median(took) for task_id, took in seconds.items()}
+        self._journal.settled()
+        return timings.medians(self.database, dag_id, target, most_runs=most_runs, enough=enough, most_tries=most_tries)
 
     def _driver(self, pid: int, host: str, at: datetime) -> dict[str, Any]:
         epoch = None if self._guard is None else self._guard.epoch

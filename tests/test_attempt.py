@@ -106,8 +106,7 @@ def test_a_setup_begins_when_it_is_on_record(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Given a journal that is in no hurry
-    for name in ("_LINGER", "_QUIET"):
-        monkeypatch.setattr(journal, name, 1.0)
+    monkeypatch.setattr(journal, "_LINGER", 1.0)
     planned: list[Plan] = []
 
     def rows() -> list[str]:

@@ -85,7 +85,8 @@ def outcome(store: Store, batches: list[list[Change]]) -> list[set[tuple[Any, ..
     for table in (tasks, tries, records, runs):
         store.database.write(table.delete())
     inserts = Inserts(store.database)
-    for changes in ([(Batch.start_run, (RUN,))], *batches):
+    first: list[Change] = [(Batch.start_run, (RUN,))]
+    for changes in (first, *batches):
         store.database.transact(partial(Batch(changes).execute, inserts=inserts))
     return [{tuple(row) for row in store.database.rows(sa.select(table))} for table in (runs, tries, tasks, records)]
 
@@ -105,9 +106,9 @@ def test_a_try_that_begins_and_ends_is_one_insert(store: Store) -> None:
     sent = statements(store.database)
     batch = Batch()
     for task_id in ("a", "b", "c", "d"):
-        batch.start_try("r", task_id, 1, None, NOW, None)
-        batch.end_try("r", task_id, 1, TaskState.SUCCESS, None, NOW)
-        batch.end_task("r", task_id, TaskState.SUCCESS, "null", None, NOW, None, None)
+        batch.start_try(("r", task_id, 1, None, NOW, None))
+        batch.end_try(("r", task_id, 1, TaskState.SUCCESS, None, NOW))
+        batch.end_task(("r", task_id, TaskState.SUCCESS, "null", None, NOW, None, None, None))
     store.database.transact(partial(batch.execute, inserts=Inserts(store.database)))
     assert [text.split(" (")[0] for text in sent] == ["BEGIN IMMEDIATE", "INSERT INTO tries", "INSERT INTO tasks"]
 
@@ -126,9 +127,9 @@ def test_a_try_that_begins_and_ends_is_one_insert(store: Store) -> None:
     ],
 )
 def test_moments_are_spelt_as_everywhere_else(moment: datetime) -> None:
-    moments = Batch()._moments
+    spelt = Batch()._spelt
     for at in (NOW, moment, moment, NOW, moment):
-        assert moments.text(at) == at.isoformat()
+        assert spelt(at) == at.isoformat()
 
 
 @pytest.mark.parametrize(

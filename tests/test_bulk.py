@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from pydag_gcp import engines
 from pydag_gcp.bulk import BulkInsert
 from pydag_gcp.database import Database
+from pydag_gcp.errors import StoreError
 
 METADATA = sa.MetaData()
 TABLE = sa.Table(
@@ -52,7 +53,7 @@ def statements(database: Database) -> list[str]:
     return sent
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 3, 511, 512, 513, 1300])
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 127, 128, 129, 300])
 def test_each_row_is_there_once_however_many_there_are(database: Database, number: int) -> None:
     rows = [(f"n{place}", place, ODD if place % 3 else None, place % 2 == 0) for place in range(number)]
     bulk = BulkInsert(sa.insert(TABLE))
@@ -66,9 +67,15 @@ def test_each_row_is_there_once_however_many_there_are(database: Database, numbe
         [("a", None, None, None), ("b", None, None, None)],
         [("a", 1, None, None), ("b", None, None, True)],
         [("a", None, ODD, None), ("b", None, None, False), ("c", 7, "", None)],
+        [("a", 7, "same", True), ("b", 7, "same", True), ("c", 7, "same", True)],
+        [("a", 7, "x", True), ("b", 7, "y", True), ("c", 8, "x", False), ("d", 7, "x", True)],
+        [("a", 2**30, "", False), ("b", 0, None, False)],
+        [("a", 1, "x", True)],
     ],
 )
-def test_columns_without_a_value_are_null(database: Database, rows: list[tuple[object, ...]]) -> None:
+def test_rows_are_as_they_were_given_whatever_they_have_in_common(
+    database: Database, rows: list[tuple[object, ...]]
+) -> None:
     bulk = BulkInsert(sa.insert(TABLE))
     database.transact(partial(bulk.execute, rows=rows))
     assert stored(database) == set(rows)
@@ -83,10 +90,17 @@ def test_a_row_takes_the_place_of_another_as_a_whole(database: Database) -> None
     assert stored(database) == {("a", None, "y", None), ("b", 1, "x", True), ("c", None, None, None)}
 
 
+def test_the_same_row_twice_is_refused(database: Database) -> None:
+    bulk = BulkInsert(sa.insert(TABLE))
+    with pytest.raises(StoreError, match=r"(?i)unique"):
+        database.transact(partial(bulk.execute, rows=[("a", 1, None, True)] * 2))
+    assert stored(database) == set()
+
+
 def test_few_statements_are_sent(database: Database) -> None:
     sent = statements(database)
     rows = [(f"n{place}", None, None, None) for place in range(1000)]
     bulk = BulkInsert(sa.insert(TABLE))
     database.transact(partial(bulk.execute, rows=rows))
     inserts = [text for text in sent if text.startswith("INSERT")]
-    assert [text.count("),") + 1 for text in inserts] == [512, 256, 128, 64, 32, 8]
+    assert [text.count("), (") + 1 for text in inserts] == [*[128] * 7, 104]

@@ -58,6 +58,7 @@ def start(store: Store, run_id: str, *, dag_id: str = "daily", seconds: float = 
 def driven(store: Store, run_id: str) -> Iterator[None]:
     """A run that this process drives."""
     lease = acquire(store, dag_id="daily", target="local", run_id=run_id)
+    store.settled()
     try:
         yield
     finally:

@@ -85,20 +85,29 @@ def test_what_is_settled_is_written_and_nothing_is_done_where_nothing_is_queued(
     assert len(disk.batches) == 3
 
 
-def test_what_is_added_after_a_while_is_written_at_once(
+def test_what_is_added_after_a_while_is_written_at_once_and_what_follows_a_little_later(
     queue: Journal[int], disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Given a journal that writes every other minute, as long as more and more comes
+    # Given a journal that writes every other minute, and has not for long
     monkeypatch.setattr(journal, "_LINGER", 2 * FOREVER)
-    monkeypatch.setattr(journal, "_QUIET", 2 * FOREVER)
+    queue._began -= 3 * FOREVER
     # Then the first change is not waited with
     queue.add(1)
     assert disk.busy.wait(FOREVER)
-    # And the next one is, which is none that anybody waits for, unless nothing follows it
-    monkeypatch.setattr(journal, "_QUIET", 0.001)
-    disk.busy.clear()
-    queue.add(2)
-    assert disk.busy.wait(FOREVER)
+    # And what comes then is written together, as soon as anybody waits for it
+    for change in (2, 3):
+        queue.add(change)
+    queue.settled()
+    assert disk.batches == [[1], [2, 3]]
+
+
+def test_what_nobody_waits_for_is_written_nevertheless(queue: Journal[int], disk: Disk) -> None:
+    for change in range(3):
+        disk.busy.clear()
+        queue.add(change)
+        assert disk.busy.wait(FOREVER)
+    queue.settled()
+    assert disk.written == [0, 1, 2]
 
 
 def test_many_that_wait_are_served_by_one_commit(queue: Journal[int], disk: Disk) -> None:

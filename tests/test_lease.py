@@ -13,14 +13,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from pydag_gcp import database, lease, liveness
+from pydag_gcp import database, journal, lease, liveness
 from pydag_gcp.errors import LeaseLost, RunHeld, StoreError
 from pydag_gcp.lease import Lease, acquire, holder
 from pydag_gcp.states import RunState
 from pydag_gcp.store import Store
+from pydag_gcp.tables import leases
 from tests.conftest import reaped
 from tests.servers import PostgreSQL
+from tests.test_bulk import statements
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -137,7 +140,9 @@ def shared(postgresql_url: str) -> Iterator[Store]:
 
 
 def take(store: Store, run_id: str = "ours", *, ttl: float = 30, target: str = "local") -> Lease:
-    return acquire(store, dag_id="dag", target=target, run_id=run_id, ttl=ttl)
+    held = acquire(store, dag_id="dag", target=target, run_id=run_id, ttl=ttl)
+    store.settled()  # so that others see at once who it is
+    return held
 
 
 def start(store: Store, run_id: str = "ours") -> None:
@@ -277,7 +282,35 @@ def test_a_lock_whose_file_was_removed_is_lost(local: Store, tmp_path: Path) -> 
         held.check()
     with pytest.raises(LeaseLost):
         start(local)
-    take(local, "another").release()
+    with Store(f"sqlite:///{tmp_path / 'pydag.db'}") as another:
+        take(another, "another").release()
+
+
+def test_who_holds_a_lease_is_written_down_with_the_first_that_is_written_under_it(
+    local: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_LINGER", 30.0)
+    for number in (1, 2):
+        held = acquire(local, dag_id="dag", target="local", run_id=f"r{number}")
+        local.guarded(held)
+        sent = statements(local.database)
+        start(local, f"r{number}")
+        assert [text.split(" (")[0] for text in sent] == ["BEGIN IMMEDIATE", "INSERT INTO leases", "INSERT INTO runs"]
+        assert held.epoch == number
+        written = local.database.read(sa.select(leases.c.run_id, leases.c.epoch))
+        assert written == [{"run_id": f"r{number}", "epoch": number}]
+        held.release()
+
+
+@pytest.mark.parametrize("linger", [0.0, 30.0])
+def test_who_holds_a_lease_is_written_down_although_nothing_follows(
+    local: Store, linger: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_LINGER", linger)
+    for number in range(1, 6):
+        acquire(local, dag_id="dag", target="local", run_id="ours").release()
+        assert [row["epoch"] for row in local.database.read(sa.select(leases))] == [number]
+    local.settled()
 
 
 def test_a_folder_that_cannot_hold_locks_is_one_clear_error(local: Store, tmp_path: Path) -> None:
