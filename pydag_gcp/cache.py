@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -87,10 +87,13 @@ class SharedRecords:
         keys = {task_id: self._key(dag_id, target, task_id, *which) for task_id, which in wanted.items()}
         return _newer(own, self._shared(dag_id, target, keys))
 
-    def newest(self, dag_id: str, target: str, task_ids: Collection[str]) -> dict[str, Record]:
+    def newest(
+        self, dag_id: str, target: str, task_ids: Collection[str], *, date: str | None = None
+    ) -> dict[str, Record]:
         """See :class:`pydag_gcp.record.Records`."""
-        own = self._store.records.newest(dag_id, target, task_ids)
-        keys = {task_id: self._key(dag_id, target, task_id, _NEWEST) for task_id in task_ids}
+        own = self._store.records.newest(dag_id, target, task_ids, date=date)
+        which = (_NEWEST,) if date is None else (_NEWEST, date)
+        keys = {task_id: self._key(dag_id, target, task_id, *which) for task_id in task_ids}
         return _newer(own, self._shared(dag_id, target, keys))
 
     def put(self, records: Iterable[Record]) -> None:
@@ -137,12 +140,12 @@ class SharedRecords:
     def _share(self, records: Iterable[Record]) -> None:
         now = datetime.now(UTC)
         documents: dict[str, tuple[str, timedelta]] = {}
-        for record in records:
+        for record in sorted(records, key=lambda record: record.at):  # of several of a task, the last one is its newest
             expires = None if record.accumulating else record.expires
             left = min(expires - now, _LONGEST) if expires else _LONGEST
             if left >= timedelta(milliseconds=1):  # the least that Redis takes
                 document = json.dumps(record.to_json())
-                for which in ((record.fingerprint, record.date), (_NEWEST,)):
+                for which in _places(record):
                     key = self._key(record.dag_id, record.target, record.task_id, *which)
                     documents[key] = (document, left)
         if documents:
@@ -203,6 +206,14 @@ def _cloud(settings: Settings, target: str) -> str:
     if found.endpoints is not None:
         return found.endpoints.bigquery
     return f"{platform.node()}{found.local_home}" if found.local_home else found.project
+
+
+def _places(record: Record) -> Iterator[tuple[str, ...]]:
+    """Under which keys of its task a record is found."""
+    yield record.fingerprint, record.date
+    yield (_NEWEST,)
+    if record.date:
+        yield _NEWEST, record.date
 
 
 def _newer(some: Mapping[str, Record], others: Mapping[str, Record]) -> dict[str, Record]:

@@ -23,7 +23,12 @@ _CACHED = Decision(verdict=Verdict.CACHED, reason=reasons.UNCHANGED)
 
 
 def decide(
-    lineage: Lineage, facts: Mapping[str, Facts], versions: Mapping[Resource, Version], *, now: datetime
+    lineage: Lineage,
+    facts: Mapping[str, Facts],
+    versions: Mapping[Resource, Version],
+    *,
+    now: datetime,
+    stands: Collection[str] = (),
 ) -> dict[str, Decision]:
     """Decide about every task before the first one starts.
 
@@ -32,18 +37,20 @@ def decide(
         facts: Of every task.
         versions: Of what tasks read and write, as far as it counts.
         now: The time.
+        stands: Tasks that the run has taken from their records, which still count: what was before them is no matter
+            any more. They have to run only with others that write the same.
 
     Returns:
         Task id -> decision, in the order of the tasks. A service that starts clusters runs if a task will use it;
         whether it is there already is for the caller to ask.
     """
     judge = Judge(lineage, facts, versions, now=now, view=Beforehand(lineage, facts))
-    spread = _Spread(lineage, facts)
+    spread = _Spread(lineage, facts, stands)
     for task in lineage.order:
-        spread.begin(task, judge.reason(task))
+        spread.begin(task, "" if task in stands else judge.reason(task))
     spread.settle()
     for task in lineage.order:  # what an accumulating task reads is what its upstreams leave, if these do not run
-        if lineage.ties[task].accumulating and spread.of(task).verdict is Verdict.CACHED:
+        if lineage.ties[task].accumulating and task not in stands and spread.of(task).verdict is Verdict.CACHED:
             spread.rise(task, Verdict.RUN, judge.new_input(task))
             spread.settle()
     return _finished(lineage, facts, spread)
@@ -99,14 +106,14 @@ def _with_chain(task: str, lineage: Lineage, view: AtRunTime, decisions: Mapping
 class _Spread:
     """Verdicts that rise from cached over later to run, and what rises with them."""
 
-    def __init__(self, lineage: Lineage, facts: Mapping[str, Facts]) -> None:
-        self._lineage, self._facts = lineage, facts
+    def __init__(self, lineage: Lineage, facts: Mapping[str, Facts], stands: Collection[str]) -> None:
+        self._lineage, self._facts, self._stands = lineage, facts, stands
         self._verdicts: dict[str, Decision] = {}
         self._queue: deque[str] = deque()
         self._chains: deque[Chain] = deque()
         self._dependents: dict[str, list[str]] = defaultdict(list)
         for task, ties in lineage.ties.items():
-            for other in ties.dependencies:
+            for other in ties.dependencies if task not in stands else ():
                 self._dependents[other].append(task)
         self._blind = [task for task, ties in lineage.ties.items() if ties.opaque and not facts[task].always]
         #: The tasks after an opaque one that will or may run.
@@ -155,10 +162,10 @@ class _Spread:
         verdict, runs = self.of(task).verdict, self.of(task).verdict is Verdict.RUN
         words = reasons.will_run(task) if runs else reasons.is_later(task)
         for other in self._dependents[task]:
-            ties = self._lineage.ties[other]
-            waits = ties.accumulating and not ties.opaque
-            self.rise(other, Verdict.LATER if waits else verdict, words)
+            self._rise_after(other, verdict, words)
         for taker in self._lineage.takers.get(task, ()):
+            if taker in self._stands:
+                continue
             self.rise(taker, Verdict.LATER, reasons.output_of(task) if runs else words)
         for chain in self._lineage.bound_to(task):
             if runs:
@@ -200,7 +207,11 @@ class _Spread:
         """Of what an opaque task reads it is only known that it comes from before it."""
         for other in self._fresh_below(task, self._above[verdict]):
             if self._lineage.ties[other].opaque:
-                self.rise(other, verdict, words)
+                self._rise_after(other, verdict, words)
+
+    def _rise_after(self, task: str, verdict: Verdict, words: str) -> None:
+        """What adds rows does so again only if what ran before it has come to something else."""
+        self.rise(task, Verdict.LATER if self._lineage.ties[task].accumulating else verdict, words)
 
     def _fresh_below(self, task: str, seen: set[str]) -> Iterator[str]:
         stack = [task]
@@ -209,7 +220,8 @@ class _Spread:
                 if other not in seen:
                     seen.add(other)
                     stack.append(other)
-                    yield other
+                    if other not in self._stands:
+                        yield other
 
 
 def _finished(lineage: Lineage, facts: Mapping[str, Facts], spread: _Spread) -> dict[str, Decision]:

@@ -54,12 +54,18 @@ def substance(record: Record, *, opaque: bool) -> str:
     return _digest([record.fingerprint, sorted(record.reads.items())])
 
 
-def still_there(record: Record, newest: Record | None) -> Record:
+def still_there(record: Record, last: Record | None, *, accumulating: bool) -> Record:
     """Which success has left what is there, where a record stands for a task.
 
-    An accumulating task that is again what it once was adds nothing. So what it was in between has added the last rows.
+    An accumulating task that is again what it once was adds nothing. So what it was in between, for the same date, has
+    added the last rows.
+
+    Args:
+        record: Of what the task is.
+        last: Of whatever it was last, for the date.
+        accumulating: Whether it adds to what is there, as its chain now stands.
     """
-    return newest if record.accumulating and newest is not None and newest.date == record.date else record
+    return last if accumulating and last is not None else record
 
 
 def of_success(success: Success | None) -> str:

@@ -47,8 +47,7 @@ class Findings:
 
     def date(self, task_id: str) -> str:
         """The logical date, where a run of another date adds other rows."""
-        dated = self._plan.dated and self._lineage.ties[task_id].accumulating
-        return self._plan.context.logical_date.isoformat() if dated else ""
+        return self._date if self._plan.dated and self._lineage.ties[task_id].accumulating else ""
 
     def beforehand(self) -> dict[str, Facts]:
         """Find out what is known of every task before any has started; asks the store once for each depth of outputs.
@@ -63,15 +62,17 @@ class Findings:
                     self._fingerprints[task_id] = self._fingerprint(task_id, known)
             found.update(self._matching(level))
         newest = self._newest(list(self._fingerprints))
-        return {task_id: self._facts(task_id, found.get(task_id), newest) for task_id in self._lineage.order}
+        last = self._last(newest)
+        return {task_id: self._facts(task_id, found.get(task_id), newest, last) for task_id in self._lineage.order}
 
     def at_run_time(self, task_id: str) -> Facts:
         """Find out what is known of a task whose upstreams have ended."""
         if not self.recordable(task_id):
-            return self._facts(task_id, None, {})
+            return self._facts(task_id, None, {}, {})
         self.fingerprint(task_id)
         record = self._matching([task_id]).get(task_id)
-        return self._facts(task_id, record, self._newest([task_id]))
+        newest = self._newest([task_id])
+        return self._facts(task_id, record, newest, self._last(newest))
 
     def fingerprint(self, task_id: str) -> Fingerprint:
         """What a task is whose upstreams have ended."""
@@ -82,8 +83,12 @@ class Findings:
         return self._fingerprints[task_id]
 
     def newest(self, task_ids: Iterable[str]) -> dict[str, Record]:
-        """The newest record of each task that has one."""
+        """The newest record of each task that has one, of whatever date."""
         return self._newest(list(task_ids))
+
+    def last(self, task_ids: Iterable[str]) -> dict[str, Record]:
+        """The newest record of each task that has one, for the run's date where that counts."""
+        return self._last(self.newest(task_ids))
 
     # why it is never, or not now, cached --------------------------------------------------------------------------
 
@@ -95,7 +100,9 @@ class Findings:
             return reasons.OPAQUE
         return ""
 
-    def _facts(self, task_id: str, record: Record | None, newest: Mapping[str, Record]) -> Facts:
+    def _facts(
+        self, task_id: str, record: Record | None, newest: Mapping[str, Record], last: Mapping[str, Record]
+    ) -> Facts:
         task, ties = self._plan.tasks[task_id], self._lineage.ties[task_id]
         requested = reasons.REQUESTED if task_id in self._plan.requested else ""
         if not self.recordable(task_id):
@@ -115,6 +122,7 @@ class Findings:
             date=self.date(task_id),
             record=record,
             newest=newest.get(task_id),
+            last=last.get(task_id),
             lifetime=task.cache if isinstance(task.cache, timedelta) else None,
             deterministic=task.deterministic(self._plan.context_of(task_id)),
             secret=secret,
@@ -154,7 +162,8 @@ class Findings:
         known = {t: self._fingerprints[t] for t in task_ids if t in self._fingerprints}
         wanted = {t: (one.digest, self.date(t)) for t, one in known.items() if not one.unknown}
         found = self._look_up(wanted)
-        blind = [task_id for task_id in found if self._lineage.ties[task_id].opaque]
+        ties = self._lineage.ties
+        blind = [task_id for task_id in found if ties[task_id].opaque and not ties[task_id].accumulating]
         newest = self._newest(blind)  # what such a task wrote since, as it was then, cannot be seen
         found = {t: r for t, r in found.items() if t not in blind or newest[t].success == r.success}
         # A part of a DAG may leave out what replaces a table: what was recorded then, without a date, still is there.
@@ -166,7 +175,16 @@ class Findings:
             return {}
         return self._records.matching(self._plan.dag.dag_id, self._plan.clients.target.name, wanted)
 
-    def _newest(self, task_ids: list[str]) -> dict[str, Record]:
+    def _newest(self, task_ids: list[str], *, date: str | None = None) -> dict[str, Record]:
         if not task_ids:
             return {}
-        return self._records.newest(self._plan.dag.dag_id, self._plan.clients.target.name, task_ids)
+        return self._records.newest(self._plan.dag.dag_id, self._plan.clients.target.name, task_ids, date=date)
+
+    def _last(self, newest: Mapping[str, Record]) -> dict[str, Record]:
+        """What of this is for the run's date, or the newest that is: what another date has added says nothing of it."""
+        found = {task_id: record for task_id, record in newest.items() if self.date(task_id) in ("", record.date)}
+        return {**found, **self._newest([task_id for task_id in newest if task_id not in found], date=self._date)}
+
+    @property
+    def _date(self) -> str:
+        return self._plan.context.logical_date.isoformat()

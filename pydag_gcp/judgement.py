@@ -40,6 +40,7 @@ class Facts:
         date: The logical date, if it counts.
         record: Its newest success with this fingerprint and date.
         newest: Its newest success.
+        last: Its newest success for the date: which has left what is there.
         lifetime: How long a record counts; None: for ever.
         deterministic: The same data gives the same result.
         secret: Its recorded result holds a secret, and another task takes it.
@@ -51,6 +52,7 @@ class Facts:
     date: str = ""
     record: Record | None = None
     newest: Record | None = None
+    last: Record | None = None
     lifetime: timedelta | None = None
     deterministic: bool = True
     secret: bool = False
@@ -67,6 +69,9 @@ class View(Protocol):
 
     def left(self, task: str) -> str | None:
         """What its current success left; see :func:`pydag_gcp.equivalence.substance`. None if that is not known."""
+
+    def taken(self, task: str, record: Record) -> bool:
+        """Tell whether its current success surely was there already when a record was made of what comes after it."""
 
     def all_upstream(self, task: str) -> str | None:
         """See :data:`pydag_gcp.equivalence.ALL_UPSTREAM`; None if that is not known yet."""
@@ -91,10 +96,15 @@ class Beforehand:
 
     def left(self, task: str) -> str | None:
         """See :class:`View`."""
-        facts = self._facts[task]
+        facts, ties = self._facts[task], self._lineage.ties[task]
         if facts.record is None:
             return None
-        return substance(still_there(facts.record, facts.newest), opaque=self._lineage.ties[task].opaque)
+        left = still_there(facts.record, facts.last, accumulating=ties.accumulating)
+        return substance(left, opaque=ties.opaque)
+
+    def taken(self, task: str, record: Record) -> bool:
+        """See :class:`View`."""
+        return False
 
     def all_upstream(self, task: str) -> str | None:
         """See :class:`View`."""
@@ -112,11 +122,19 @@ class AtRunTime:
         lineage: What binds tasks.
         known: The current successes of the tasks that have ended.
         left: What these have left, where there is a record of it.
+        ended: When those of them did that had ended before the run was taken up again.
     """
 
-    def __init__(self, lineage: Lineage, known: Mapping[str, Success | None], left: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        lineage: Lineage,
+        known: Mapping[str, Success | None],
+        left: Mapping[str, str],
+        *,
+        ended: Mapping[str, datetime],
+    ) -> None:
         self.known = known
-        self._left, self._lineage = left, lineage
+        self._left, self._lineage, self._ended = left, lineage, ended
         self._memo: dict[str, str] = {}
 
     def success(self, task: str) -> Success | str | None:
@@ -126,6 +144,10 @@ class AtRunTime:
     def left(self, task: str) -> str | None:
         """See :class:`View`."""
         return self._left.get(task) or of_success(self.known.get(task))
+
+    def taken(self, task: str, record: Record) -> bool:
+        """See :class:`View`; a run that is tried again may come after newer ones."""
+        return task in self._ended and self._ended[task] < record.at
 
     def all_upstream(self, task: str) -> str | None:
         """See :class:`View`."""
@@ -223,6 +245,8 @@ class Judge:
         return reasons.changed_input(read.resource, record.reads.get(key), new)
 
     def _left_something_else(self, writer: str, record: Record) -> bool:
+        if self._view.taken(writer, record):
+            return False
         left = self._view.left(writer)
         return left != NOTHING and not same(record.reads, left_by(writer), left)
 

@@ -210,14 +210,20 @@ class Lineage:
         writers = [writer for read in reads for writer in read.writers]
         if known:  # what touches no row gives it nothing new to add
             writers = [writer for writer in writers if rows_of(self.accesses[writer])]
-        settling = [writer for read in reads if read.settled for writer in read.writers]
+        between = tuple(chain for chain in self._between(task, reads) if chain.replacing)
+        settling = [
+            writer
+            for read in reads
+            for writer in read.writers
+            if read.settled or self.chains[writer] in between  # its version is that of what comes after the task
+        ]
         return Ties(
             opaque=access.opaque,
             reads=reads,
             dependencies=self._sorted({*writers, *edges}),
             built_on=self._sorted({*(writers if known else settling), *edges}),
             chain=chain,
-            between=tuple(chain for chain in self._between(task, reads) if chain.replacing),
+            between=between,
             shaper=chain is not None and not rows_of(access),
             conditional=conditional,
             sources=self._sources.get(task, ()),

@@ -113,8 +113,17 @@ class Records(Protocol):
             wanted: Task id -> fingerprint and date.
         """
 
-    def newest(self, dag_id: str, target: str, task_ids: Collection[str]) -> dict[str, Record]:
-        """The newest record of each of these tasks that has one, whatever its fingerprint."""
+    def newest(
+        self, dag_id: str, target: str, task_ids: Collection[str], *, date: str | None = None
+    ) -> dict[str, Record]:
+        """The newest record of each of these tasks that has one, whatever its fingerprint.
+
+        Args:
+            dag_id: The DAG.
+            target: The target's name.
+            task_ids: The tasks.
+            date: Only those for this logical date, and those without one that added nothing. None: for whatever date.
+        """
 
     def put(self, records: Iterable[Record]) -> None:
         """Keep these, instead of older ones of the same tasks, fingerprints and dates."""

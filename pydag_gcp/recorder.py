@@ -75,6 +75,7 @@ class Recorder:
         self._movers: set[str] = set()
         self._current: dict[str, Record] = {}
         self._others: dict[tuple[str, str, str], Record] = {}
+        self._made: set[str] = set()
         self._recalled = False
         self._latest: dict[str, datetime] = {}
         self._moves = Moves()
@@ -164,7 +165,7 @@ class Recorder:
         for task_id, record in newest.items():  # whichever run made it: that is what is there
             held = self._current.get(task_id)
             if held is not None:
-                found[task_id] = still_there(held, record)
+                found[task_id] = still_there(held, record, accumulating=self._lineage.ties[task_id].accumulating)
             elif record.date in ("", self._findings.date(task_id)):
                 found[task_id] = record
         found = {t: record for t, record in found.items() if record.success == known.get(t) or self._is_recorded(t)}
@@ -175,7 +176,8 @@ class Recorder:
         return not self._findings.fingerprint(task_id).unknown
 
     def _is_of_old(self, record: Record) -> bool:
-        return record.accumulating and record.success.run_id != self._plan.run_id
+        """Tell whether something may have been added since; also of this run's, if it goes on after others."""
+        return self._lineage.ties[record.task_id].accumulating and record.task_id not in self._made
 
     def record(self, task_id: str, try_number: int, result: Json, known: Known, *, blind: bool) -> tuple[Record, ...]:
         """Make the records that a success gives, and those that it changes.
@@ -234,6 +236,7 @@ class Recorder:
             one = Fingerprint(digest=sent)  # its pipeline has changed since
         if one.unknown:
             return False
+        self._made.add(task_id)
         now = self._clock()
         older = self._latest.get(task_id)
         lifetime = task.cache if isinstance(task.cache, timedelta) and not ties.accumulating else None
@@ -275,7 +278,7 @@ class Recorder:
             left |= self._left_before([other for other in ties.built_on if known.get(other) is None])
         for other in ties.built_on:
             yield left_by(other), left.get(other) or of_success(known.get(other))
-        if not self._plan.tasks[task_id].deterministic(self._plan.context_of(task_id)):
+        if not ties.shaper and not self._plan.tasks[task_id].deterministic(self._plan.context_of(task_id)):
             yield CHANCE, None
         if ties.opaque:
             yield ALL_UPSTREAM, all_upstream(task_id, self._lineage, known.get, self._upstream)
@@ -308,7 +311,8 @@ class Recorder:
         """Where a task has changed the version of what it does not write, records go along: nothing of it changed."""
         parts_beside = self._tracking.beside(task_id)
         if parts_beside and not self._recalled:  # a run that only ends has decided nothing
-            self.recall(self._findings.newest(filter(self._findings.recordable, self._lineage.order)).values())
+            newest = self._findings.newest(filter(self._findings.recordable, self._lineage.order))
+            self.recall([*newest.values(), *self._findings.last(newest).values()])
         moves = [
             self._moves.add(key, before.get(resource_key(part), before.get(name)), stored(self._seen[part]))
             for name, parts in parts_beside.items()
@@ -335,7 +339,7 @@ class Recorder:
             self._current[record.task_id] = record
 
     def _newest(self, task_ids: Collection[str]) -> dict[str, Record]:
-        found = self._findings.newest(task_ids) if task_ids else {}
+        found = self._findings.last(task_ids) if task_ids else {}
         return {t: self.as_it_stands(record) for t, record in found.items()}
 
     def _along(self, record: Record) -> Record:

@@ -88,6 +88,11 @@ class Past:
         return {**dict.fromkeys(self.ended), **self.successes}
 
     @property
+    def moments(self) -> dict[str, datetime]:
+        """When each task ended that has ended."""
+        return {task_id: task.ended for task_id, task in self.ended.items() if task.ended is not None}
+
+    @property
     def begun(self) -> frozenset[str]:
         """The tasks that were started, whether or not they have ended."""
         return frozenset(task_id for task_id in self.tries if task_id in self.open or task_id in self.ended)

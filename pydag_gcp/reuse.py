@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pydag_gcp import reasons
 from pydag_gcp.access import access_of
 from pydag_gcp.decision import Decision, Verdict, may_be_cached
 from pydag_gcp.function import BranchTask
-from pydag_gcp.record import Record, Records
+from pydag_gcp.record import Record, Records, Success
 from pydag_gcp.resources import Resource, Version, resource_key
 from pydag_gcp.retry import asking_again
 from pydag_gcp.selection import of_kind
+from pydag_gcp.teardown import rules_of
 
 if TYPE_CHECKING:
     from pydag_gcp.chains import Chain
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 #: What is decided about most tasks of a run in which nothing can be cached.
 _RUNS = Decision(verdict=Verdict.RUN, reason=reasons.NEVER_CACHED)
+#: Of a run that begins, no task has ended.
+_NOTHING: Mapping[str, datetime] = MappingProxyType({})
 
 
 def _utc_now() -> datetime:
@@ -66,23 +70,37 @@ class Reuse:
         self._plan, self._records, self._versions = plan, records, versions
         self._cache, self._clock = cache, clock
         self._decisions: dict[str, Decision] = {}
+        self._ended = _NOTHING
 
-    def decide(self) -> dict[str, Decision]:
+    def decide(
+        self, known: Known | None = None, *, ended: Mapping[str, datetime] = _NOTHING, since: datetime | None = None
+    ) -> dict[str, Decision]:
         """Decide about all tasks. Asks nobody if every task is one that always runs.
+
+        Args:
+            known: The current successes of tasks of a run that goes on.
+            ended: When those of its tasks ended that have.
+            since: When it was begun: as of then it is decided how old a record may be.
 
         Raises:
             TargetUnreachable: The cloud is silent.
             DefinitionError: A recorded result cannot be used, and its task cannot run again without adding rows twice.
         """
         if self._idle:
-            special = {task_id: self._always(task_id) for task_id in (*self._plan.requested, *self._plan.teardowns)}
-            return {**dict.fromkeys(self._plan.tasks, _RUNS), **special}
+            decisions = dict.fromkeys(self._plan.tasks, _RUNS)
+            for task_id in (*self._plan.requested, *self._plan.teardowns):
+                decisions[task_id] = self._always(task_id)
+            return decisions
         from pydag_gcp import decider
 
+        self._ended = ended
         facts = self._findings.beforehand()
-        self._recorder.recall(record for one in facts.values() for record in (one.newest, one.record) if record)
+        found = (record for one in facts.values() for record in (one.newest, one.last, one.record))
+        self._recorder.recall(filter(None, found))
         versions = self._recorder.see(self._lineage.order, {})
-        self._decisions = decider.decide(self._lineage, facts, versions, now=self._clock())
+        stands = {t for t in ended if t in facts and self._stands(t, facts[t], (known or {}).get(t))}
+        now = since or self._clock()
+        self._decisions = decider.decide(self._lineage, facts, versions, now=now, stands=stands)
         for task_id, decision in self._decisions.items():
             if decision.record is not None:
                 self._recorder.holds(decision.record)
@@ -108,7 +126,8 @@ class Reuse:
 
         found, ties = self._findings.at_run_time(task_id), self._lineage.ties[task_id]
         facts = self._as_it_stands(found)
-        view = AtRunTime(self._lineage, known, self._recorder.left(ties.built_on, known))
+        left = self._recorder.left(ties.built_on, known)
+        view = AtRunTime(self._lineage, known, left, ended=self._ended)
         versions = self._recorder.see([task_id], known)
         decision = decider.decide_now(
             task_id, self._lineage, facts, versions, now=self._clock(), view=view, decisions=self._decisions
@@ -192,7 +211,7 @@ class Reuse:
             {task_id: access_of(task, plan.context_of(task_id)) for task_id, task in plan.tasks.items()},
             plan.upstream,
             sources={task_id: tuple(filter(None, found)) for task_id, found in sources.items()},
-            rules=plan.rules,
+            rules=rules_of(plan.tasks),
             branches={task_id: plan.branches.picks(task_id) for task_id in of_kind(plan.tasks, BranchTask)},
             teardowns=plan.teardowns,
         )
@@ -209,9 +228,21 @@ class Reuse:
 
         return Recorder(self._plan, self._lineage, self._findings, self._versions, self._clock)
 
+    def _stands(self, task_id: str, facts: Facts, success: Success | None) -> bool:
+        """Tell whether a run that goes on has taken a task from a record of another run that still is the newest.
+
+        What the task had read may then have changed since, as later tasks of the very run write it.
+        """
+        ties = self._lineage.ties[task_id]
+        if success is None or success.run_id == self._plan.run_id or ties.conditional:
+            return False
+        counting = (facts.record,) if ties.accumulating else (facts.record, facts.newest)
+        return all(record is not None and record.success == success for record in counting)
+
     def _as_it_stands(self, facts: Facts) -> Facts:
         ask = self._recorder.as_it_stands
-        return replace(facts, record=facts.record and ask(facts.record), newest=facts.newest and ask(facts.newest))
+        record, newest, last = (one and ask(one) for one in (facts.record, facts.newest, facts.last))
+        return replace(facts, record=record, newest=newest, last=last)
 
     # what the decider leaves open -----------------------------------------------------------------------------------
 

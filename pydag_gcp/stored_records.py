@@ -25,16 +25,23 @@ _OF_TASKS = (
     & records.c.task_id.in_(sa.bindparam("tasks", expanding=True))
 )
 _KEY = sa.tuple_(records.c.task_id, records.c.fingerprint, records.c.date)
-_MATCHING = sa.select(records.c.record).where(_OF_TASKS, _KEY.in_(sa.bindparam("keys", expanding=True)))
-_RANKED = (
-    sa.select(
-        records.c.record,
-        sa.func.row_number().over(partition_by=records.c.task_id, order_by=records.c.at.desc()).label("place"),
-    )
-    .where(_OF_TASKS)
-    .subquery()
+#: What the primary key begins with comes as values of its own: only so do databases look there at few of many dates.
+_MATCHING = sa.select(records.c.record).where(
+    _OF_TASKS,
+    records.c.date.in_(sa.bindparam("dates", expanding=True)),
+    _KEY.in_(sa.bindparam("keys", expanding=True)),
 )
-_NEWEST = sa.select(_RANKED.c.record).where(_RANKED.c.place == 1)
+#: For one date, and without one what added nothing.
+_FOR_DATE = records.c.date.in_(("", sa.bindparam("date"))) & ((records.c.date != "") | ~records.c.accumulating)
+
+
+def _newest(*which: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    place = sa.func.row_number().over(partition_by=records.c.task_id, order_by=records.c.at.desc())
+    ranked = sa.select(records.c.record, place.label("place")).where(_OF_TASKS, *which).subquery()
+    return sa.select(ranked.c.record).where(ranked.c.place == 1)
+
+
+_NEWEST, _NEWEST_FOR_DATE = _newest(), _newest(_FOR_DATE)
 
 
 class StoredRecords:
@@ -51,12 +58,18 @@ class StoredRecords:
             _MATCHING,
             dag_id,
             target,
-            ({"tasks": [task_id for task_id, *_ in some], "keys": some} for some in _few(keys)),
+            (
+                {"tasks": [task_id for task_id, *_ in some], "dates": [*{date for *_, date in some}], "keys": some}
+                for some in _few(keys)
+            ),
         )
 
-    def newest(self, dag_id: str, target: str, task_ids: Collection[str]) -> dict[str, Record]:
+    def newest(
+        self, dag_id: str, target: str, task_ids: Collection[str], *, date: str | None = None
+    ) -> dict[str, Record]:
         """See :class:`pydag_gcp.record.Records`."""
-        return self._by_task(_NEWEST, dag_id, target, ({"tasks": some} for some in _few(list(task_ids))))
+        query, of_date = (_NEWEST, {}) if date is None else (_NEWEST_FOR_DATE, {"date": date})
+        return self._by_task(query, dag_id, target, ({"tasks": some, **of_date} for some in _few(list(task_ids))))
 
     def put(self, records: Iterable[Record]) -> None:
         """See :class:`pydag_gcp.record.Records`."""
@@ -99,7 +112,7 @@ def _among(**columns: str | None) -> list[sa.ColumnElement[bool]]:
 
 
 def _row(record: Record) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    key = (record.dag_id, record.target, record.task_id, record.fingerprint, record.date)
+    key = (record.dag_id, record.target, record.task_id, record.date, record.fingerprint)
     return key, (*key, record.at.isoformat(), record.accumulating, json.dumps(record.to_json()))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from pydag_gcp.decision import Decision, Verdict
@@ -39,14 +40,20 @@ class Verdicts:
         self._known = dict(known)  # it only grows, and is only looked up in, so that it is never copied
         self._records: dict[tuple[str, str, str], Record] = {}
 
-    def decide(self) -> list[str]:
+    def decide(self, ended: Mapping[str, datetime] | None = None, *, since: datetime | None = None) -> list[str]:
         """Decide about every task; return what the author should know. Called once, before the first task starts.
+
+        Args:
+            ended: When those tasks did that have ended, if the run goes on.
+            since: When it was begun, if it goes on.
 
         Raises:
             TargetUnreachable: The cloud is silent.
         """
         with self._lock:
-            self._decisions = self._reuse.decide() | dict.fromkeys(self._begun, _STARTED)
+            decisions = self._reuse.decide(self._known, ended=ended or {}, since=since)
+            decisions.update(dict.fromkeys(self._begun, _STARTED))
+            self._decisions = decisions
             return list(self._reuse.warnings)
 
     def had_begun(self, task_id: str, reads: Mapping[str, str | None] | None) -> None:
@@ -104,7 +111,7 @@ class Verdicts:
     def finish(self) -> None:
         """Remember what follows once all tasks have ended; nobody else asks for anything any more."""
         with self._lock:
-            records = self._reuse.finish(dict(self._known))
+            records = self._reuse.finish(self._known)
         self._kept.put(records)
 
     def ended(self, task_id: str, success: Success | None) -> None:

@@ -1,166 +1,25 @@
-"""A model of the cloud, of tasks in it, and of a driver that runs them: what the laws of reuse are tried on.
-
-Tables are rows by partition, with a version that every write changes. A row says which task wrote it, as what, and what
-that had read: so two tables are equal only if they were made in the same way of the same data.
-"""
+"""Records, and a driver that runs tasks in a model of the cloud: what the laws of reuse are tried on."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
-import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from pydag_gcp.decision import Decision, Verdict
 from pydag_gcp.function import BranchTask
-from pydag_gcp.operator import Context, Operator
 from pydag_gcp.planner import Plan
 from pydag_gcp.record import Record, Success
-from pydag_gcp.resources import MISSING, Cluster, Resource, Table, Version
+from pydag_gcp.resources import Table
 from pydag_gcp.reuse import Reuse
-from pydag_gcp.runtime_value import Param
 from pydag_gcp.scheduler import Scheduler
+from pydag_gcp.selection import reach
 from pydag_gcp.states import TaskState
+from tests.reuse_cloud import RUNNING, Cloud, Contents, Step, name, perform
 
-P = "acme-1.d"
 START = datetime(2026, 1, 1, tzinfo=UTC)
-Contents = dict[str, dict[str, list[Any]]]
-
-
-class Step(Operator):
-    """Replaces or adds to a table, from what it reads; or makes sure that it is there."""
-
-    inputs: tuple[Table, ...] = ()
-    into: Table | None = None
-    mode: str = "replace"
-    salt: str = ""
-    steady: bool = True
-    known: bool = True
-    hidden: tuple[Table, ...] = ()
-    needs: Cluster | None = None
-    starts: Cluster | None = None
-    value: Param[Any] = None
-
-    def reads(self, ctx: Context) -> frozenset[Resource] | None:
-        return frozenset(self.inputs) if self.known else None
-
-    def writes(self, ctx: Context) -> frozenset[Resource] | None:
-        return frozenset({x for x in (self.into, self.starts) if x is not None}) if self.known else None
-
-    def uses(self, ctx: Context) -> frozenset[Resource]:
-        return frozenset() if self.needs is None else frozenset({self.needs})
-
-    def replaces(self, ctx: Context) -> frozenset[Resource]:
-        return frozenset({self.into}) if self.into and self.mode == "replace" and self.known else frozenset()
-
-    def shapes(self, ctx: Context) -> frozenset[Resource]:
-        return frozenset({self.into}) if self.into and self.mode == "create" else frozenset()
-
-    def deterministic(self, ctx: Context) -> bool:
-        return self.steady
-
-    def fulfilled(self, ctx: Context) -> bool:
-        return str(self.starts) in RUNNING
-
-    def execute(self, ctx: Context) -> Any:
-        raise NotImplementedError
-
-
-class Plain(Step):
-    """The same, but never cached unless it says so."""
-
-    cached_by_default: ClassVar[bool] = False
-
-
-#: The clusters that run.
-RUNNING: set[str] = set()
-
-
-@dataclass
-class Cloud:
-    """Tables by name: their rows by partition, and a version that every write changes."""
-
-    tables: Contents = field(default_factory=dict)
-    versions: dict[str, int] = field(default_factory=dict)
-    ticks: Any = field(default_factory=lambda: itertools.count(1))
-    #: When tables were dropped.
-    gone: dict[str, int] = field(default_factory=dict)
-    #: Table -> partition -> of what it was made: of the versions of data from outside.
-    traces: dict[str, dict[str, str]] = field(default_factory=dict)
-
-    def of(self, resources: Iterable[Resource]) -> Mapping[Resource, Version]:
-        return {r: str(self.versions[name(r)]) if name(r) in self.versions else MISSING for r in resources}
-
-    def touched(self, table: str) -> None:
-        self.versions[table] = next(self.ticks)
-
-    def modify(self, table: str, row: Any) -> None:
-        """Somebody else adds a row."""
-        self.tables.setdefault(table, {}).setdefault("", []).append(("foreign", row))
-        self.touched(table)
-        self.traces.setdefault(table, {})[""] = digest([self.traces.get(table), row])
-
-    def trace(self, table: Table) -> Any:
-        """Of what a table, or a partition of it, was made."""
-        found = self.traces.get(name(table))
-        if found is None:
-            return f"missing since {self.gone.get(name(table))}"
-        return sorted((part, one) for part, one in found.items() if part in ("", table.partition or part))
-
-    def made(self, step: Step, reads: Any) -> None:
-        """A task has written a table: note of what."""
-        if step.into is None or step.mode == "create":
-            self.traces.setdefault(name(step.into), {}) if step.into else None
-            return
-        found, part = self.traces.setdefault(name(step.into), {}), step.into.partition or ""
-        if step.mode == "replace" and not part:
-            found.clear()
-        older = found.get(part) if step.mode == "append" else None
-        found[part] = digest([older, step.task_id, step.salt, reads])
-
-    def drop(self, table: str) -> None:
-        self.tables.pop(table, None)
-        self.gone[table] = next(self.ticks)
-        self.versions.pop(table, None)
-        self.traces.pop(table, None)
-
-
-def name(resource: Resource) -> str:
-    return str(resource).partition("$")[0]
-
-
-def content(tables: Contents, resource: Table, *, without: str = "") -> Any:
-    """What a table or a partition of it holds."""
-    rows = tables.get(name(resource))
-    if rows is None and not resource.partition:
-        return None
-    rows = rows or {}
-    if resource.partition:
-        rows = {resource.partition: rows.get(resource.partition, [])}
-    return sorted(repr((part, row)) for part, all_rows in rows.items() for row in all_rows if row[0] != without)
-
-
-def digest(value: Any) -> str:
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:10]
-
-
-def perform(tables: Contents, step: Step, run_id: str, value: Any) -> None:
-    """What a task does to the tables."""
-    if step.into is None:
-        return
-    read = digest([content(tables, table) for table in (*step.inputs, *step.hidden)])
-    row = (step.task_id, step.salt, read, value, "" if step.steady else run_id)
-    rows = tables.setdefault(name(step.into), {})
-    part = step.into.partition or ""
-    if step.mode == "replace" and step.into.partition:
-        rows[part] = [row]
-    elif step.mode == "replace":
-        tables[name(step.into)] = {"": [row]}
-    elif step.mode == "append":
-        rows.setdefault(part, []).append(row)
 
 
 @dataclass
@@ -173,10 +32,13 @@ class InMemory:
         found = {task_id: self.records.get((task_id, *key)) for task_id, key in wanted.items()}
         return {task_id: record for task_id, record in found.items() if record is not None}
 
-    def newest(self, dag_id: str, target: str, task_ids: Iterable[str]) -> dict[str, Record]:
+    def newest(
+        self, dag_id: str, target: str, task_ids: Iterable[str], *, date: str | None = None
+    ) -> dict[str, Record]:
         ids, found = set(task_ids), dict[str, Record]()
         for record in sorted(self.records.values(), key=lambda record: record.at):
-            if record.task_id in ids:
+            stands = date in (None, record.date) or (not record.date and not record.accumulating)
+            if record.task_id in ids and stands:
                 found[record.task_id] = record
         return found
 
@@ -204,20 +66,26 @@ class World:
     records: InMemory = field(default_factory=InMemory)
     minutes: int = 0
     picks: dict[str, str] = field(default_factory=dict)
-    #: (task, salt, value, date) of every addition to a table -> what it had read the last time.
-    added: dict[tuple[Any, ...], str] = field(default_factory=dict)
+    #: (task, salt, value, date) of every addition to a table -> what it had read, see :meth:`Drive._as_it_counts`.
+    added: dict[tuple[Any, ...], dict[Any, Any]] = field(default_factory=dict)
+    #: (table, partition, task, date) -> when a task of an accumulating chain last wrote there.
+    additions: dict[tuple[Any, ...], int] = field(default_factory=dict)
     #: Additions of what had just been added.
     doubled: list[tuple[Any, ...]] = field(default_factory=list)
 
-    def adds(self, what: tuple[Any, ...], read: str) -> None:
-        """Take note of an addition."""
-        if self.added.get(what) == read:
+    def adds(self, what: tuple[Any, ...], read: Mapping[Any, Any]) -> None:
+        """Take note of an addition; what it does not read this time, as a branch was skipped, it has read before."""
+        if what in self.added and read.items() <= self.added[what].items():
             self.doubled.append((*what, read))
-        self.added[what] = read
+        self.added.setdefault(what, {}).update(read)
+
+    @property
+    def now(self) -> datetime:
+        return START + timedelta(minutes=self.minutes)
 
     def clock(self) -> datetime:
         self.minutes += 1
-        return START + timedelta(minutes=self.minutes)
+        return self.now
 
 
 @dataclass
@@ -226,7 +94,8 @@ class Drive:
 
     Args:
         accumulates: Whether a task belongs to an accumulating chain.
-        how_read: Whether tasks before it make what a task reads (``made``), its own chain does (``own``), or neither.
+        how_read: What tells whether something that a task reads is new: of what tasks before it ``made`` it, what these
+            have ``added`` for the date, the ``news`` of all who wrote to just that; else whatever changes its version.
         fate: Told the task and the moment (``start``, ``effect``, ``record``); may raise Crash, or say ``fail``.
     """
 
@@ -245,6 +114,9 @@ class Drive:
     abandoned: bool = False
     warnings: list[str] = field(default_factory=list)
     number: int = 1
+    started: datetime | None = None
+    #: When tasks ended.
+    moments: dict[str, datetime] = field(default_factory=dict)
     accumulates: Callable[[str], bool] = lambda task_id: False
     how_read: Callable[[str, Table], str] = lambda task_id, table: "made"
 
@@ -256,7 +128,8 @@ class Drive:
         reuse = Reuse(planned, world.records, world.cloud, cache=planned.cache, clock=world.clock)
         for task_id, reads in self.open.items():
             reuse.restore(task_id, reads)
-        self.decisions = reuse.decide()
+        self.decisions = reuse.decide(dict(self.known), ended=dict(self.moments), since=self.started)
+        self.started = self.started or world.now
         self.first = {task_id: decision.verdict for task_id, decision in self.decisions.items()}
         self.warnings = list(reuse.warnings)
         scheduler = self._replayed()
@@ -278,6 +151,17 @@ class Drive:
             state not in (TaskState.FAILED, TaskState.UPSTREAM_FAILED) for _, state, _ in self.ended
         )
 
+    def written(self) -> set[str]:
+        """The tables that tasks have written."""
+        steps = [self.plan.tasks[task_id] for task_id in self.executed]
+        return {name(step.into) for step in steps if isinstance(step, Step) and step.into is not None}
+
+    def still_touches(self) -> set[str]:
+        """The tables that tasks which have not ended read or write."""
+        over = {task_id for task_id, *_ in self.ended}
+        steps = [step for task_id, step in self.plan.tasks.items() if task_id not in over and isinstance(step, Step)]
+        return {name(table) for step in steps for table in (*step.inputs, step.into) if table is not None}
+
     def again(self, plan: Plan) -> Drive | None:
         """The same run with what had failed tried again, as ``run --retry-failed``; None: what has ended hangs on that.
 
@@ -293,6 +177,7 @@ class Drive:
             plan=plan,
             fate=lambda task_id, moment: None,
             ended=ended,
+            moments={task_id: moment for task_id, moment in self.moments.items() if task_id in over},
             known={task_id: success for task_id, success in self.known.items() if task_id in over},
             executed=[],
             done=set(),
@@ -329,6 +214,7 @@ class Drive:
 
     def _end(self, task_id: str, state: TaskState, skip: tuple[str, ...], scheduler: Scheduler) -> None:
         self.ended.append((task_id, state, skip))
+        self.moments.setdefault(task_id, self.world.now)
         if state is TaskState.FAILED:
             self.known[task_id] = None
         for other, outcome in scheduler.finish(task_id, state, skip):
@@ -381,29 +267,50 @@ class Drive:
         if step.into is None:
             return
         cloud = self.world.cloud
-        reads = [self._as_it_counts(task_id, table) for table in (*step.inputs, *step.hidden)]
+        reads = self._all_before(task_id) if step.blind else {}
+        for table in (*step.inputs, *step.hidden):
+            reads |= self._as_it_counts(task_id, table)
         if self.accumulates(task_id) and step.mode == "append":
-            date = self.plan.context.logical_date if self.plan.dated else None
-            self.world.adds((task_id, step.salt, repr(value), date), digest(reads))
-        told = step.steady and (type(step).cached_by_default or step.cache) and (step.known or step.cache)
-        cloud.made(step, [reads, value, "" if told else self.plan.run_id])
+            self.world.adds((task_id, step.salt, repr(value), self._date), reads)
+        if self.accumulates(task_id) and step.mode != "create":
+            self.world.additions[name(step.into), step.into.partition or "", task_id, self._date] = next(cloud.ticks)
+        else:
+            told = step.steady and (type(step).cached_by_default or step.cache) and (step.known or step.cache)
+            cloud.made(step, [sorted(reads.items(), key=repr), value, "" if told else self.plan.run_id])
         if step.mode != "create" or name(step.into) not in cloud.tables:
             perform(cloud.tables, step, self.plan.run_id, value)
-            cloud.touched(name(step.into))
+            cloud.touched(name(step.into), step.into.partition or "", self._date)
 
-    def _as_it_counts(self, task_id: str, table: Table) -> Any:
-        """Of what tasks before it make, that of what they made it; of all else the version."""
+    @property
+    def _date(self) -> datetime | None:
+        return self.plan.context.logical_date if self.plan.dated else None
+
+    def _as_it_counts(self, task_id: str, table: Table) -> dict[Any, Any]:
+        """What decides whether the task reads something new, see ``how_read``."""
         cloud, how = self.world.cloud, self.how_read(task_id, table)
-        if how == "own":
-            ran = [t for t in self.executed if t != task_id and self._adds_rows_to(t, name(table))]
-            return content(cloud.tables, Table(name(table)), without=task_id), ran and self.plan.run_id
+        before = [t for t in reach(self.plan.upstream[task_id], self.plan.upstream) if self.known.get(t) is not None]
         if how == "made":
-            return cloud.trace(table)
-        return cloud.versions.get(name(table), cloud.gone.get(name(table)))
+            return cloud.trace(table, before)
+        if how == "added":
+            return {**cloud.trace(table, before), **self._additions(table, before)}
+        if how == "news":
+            return {table: cloud.news(table, self._date)}
+        return {table: cloud.versions.get(name(table), cloud.gone.get(name(table)))}
 
-    def _adds_rows_to(self, task_id: str, table: str) -> bool:
-        step = self.plan.tasks[task_id]
-        return isinstance(step, Step) and step.into is not None and name(step.into) == table and step.mode != "create"
+    def _all_before(self, task_id: str) -> dict[Any, Any]:
+        """Of what it reads it is only known that it comes from before it."""
+        before = reach(self.plan.upstream[task_id], self.plan.upstream)
+        steps = {t: self.plan.tasks[t] for t in before}
+        return {t: self.known.get(t) for t, step in steps.items() if not (isinstance(step, Step) and step.starts)}
+
+    def _additions(self, table: Table, tasks: Collection[str]) -> dict[Any, int]:
+        """What these tasks have added to a table for this date: not what was added for others, nor by others."""
+        return {
+            (into, part, task): tick
+            for (into, part, task, date), tick in self.world.additions.items()
+            if (into, date) == (name(table), self._date) and task in tasks
+            if not table.partition or part in ("", table.partition)
+        }
 
     def _record(self, task_id: str, reuse: Reuse) -> None:
         if reuse.needs_observation(task_id):

@@ -59,6 +59,24 @@ with DAG("append", schedule="0 0 * * *", retry=Retry(attempts=3, wait=0.1, jitte
     create >> insert
     daily >> total
 """
+#: An INSERT for each day, which is edited, and after it one of what it has added that day.
+CHAINED = """
+from pydag_gcp import DAG, Table
+from pydag_gcp.operators import BigQueryQuery
+
+CHAIN, COPY = Table("d.chain"), Table("d.copy")
+
+with DAG("chained", schedule="0 0 * * *") as dag:
+    add = BigQueryQuery(
+        task_id="add", sql="INSERT INTO {{ table }} VALUES (DATE {{ ds }}, NUMBER)", params={"table": CHAIN}
+    )
+    copy = BigQueryQuery(
+        task_id="copy",
+        sql="INSERT INTO {{ copy }} SELECT day, n FROM {{ chain }} WHERE day = DATE {{ ds }}",
+        params={"chain": CHAIN, "copy": COPY},
+    )
+    add >> copy
+"""
 ROWS = 20
 #: Seconds after which the INSERT's record has expired.
 EXPIRY = 1.0
@@ -190,6 +208,25 @@ def test_a_changed_source_is_added_as_it_is_now(append: Project, taken: str, day
     # Then INSERT runs once more, and what it does not reach does not
     assert states(document).items() >= {"create": "cached", "insert": "success", "daily": "cached"}.items()
     assert added(append)[0] == before[0] + Counter(range(ROWS + 1))
+
+
+def test_what_is_edited_back_after_another_day_adds_nothing(append: Project) -> None:
+    # Given rows of a day, those of it as edited, and those of another day
+    def run(number: int, day: str, *arguments: str) -> set[str]:
+        (append.folder / "chained.py").write_text(CHAINED.replace("NUMBER", str(number)))
+        ended = append.pydag("run", "chained.py", "--logical-date", day, "--json", *arguments)
+        return set(states(ended.document).values())
+
+    for table in ("chain", "copy"):
+        append.query(f"CREATE TABLE d.{table} (day DATE, n INT64)")
+    for number, day in [(1, "2024-03-01"), (2, "2024-03-01"), (2, "2024-03-02")]:
+        assert run(number, day) == {"success"}
+    before = sorted(append.rows("copy"))
+    # When it is what it was, for the first day
+    assert run(1, "2024-03-01") == run(1, "2024-03-01", "--no-cache") == {"cached"}
+    # Then that day has its rows already
+    assert sorted(append.rows("copy")) == before
+    assert len(append.rows("chain")) == 3
 
 
 @pytest.mark.parametrize("fault", ["accepted-503", "lost-answer"])

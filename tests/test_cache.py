@@ -66,6 +66,26 @@ def test_of_the_store_and_redis_the_newer_counts(store: Store, elsewhere: Store,
     assert ours.matching("dag", "local", WANTED) == {"a": newest}
 
 
+def test_a_machine_finds_the_newest_for_a_date_that_another_put(store: Store, elsewhere: Store, redis_url: str) -> None:
+    # Given additions for two days, and records that were changed later, all at once
+    monday, tuesday = (replace(FRESH, date=f"2026-01-0{day}", accumulating=True) for day in (5, 6))
+    changed = replace(monday, fingerprint="f2", at=NOW + timedelta(seconds=1))
+    theirs = SharedRecords(elsewhere, redis_url, pytest.fail)
+    theirs.put([tuesday, changed, monday])
+    elsewhere.settled()
+    # Then
+    records = SharedRecords(store, redis_url, pytest.fail)
+    assert records.newest("dag", "local", ["a"], date="2026-01-05") == {"a": changed}
+    assert records.newest("dag", "local", ["a"], date="2026-01-06") == {"a": tuesday}
+    assert records.newest("dag", "local", ["a"], date="2026-01-07") == {}
+    # And what Redis has forgotten is still known where it was put
+    assert theirs.clear(dag_id="dag", target="local") == 0
+    with theirs._redis as redis:
+        redis.flushdb()
+    assert theirs.newest("dag", "local", ["a"], date="2026-01-05") == {"a": changed}
+    assert records.newest("dag", "local", ["a"], date="2026-01-05") == {}
+
+
 def test_the_local_clouds_of_two_machines_are_two(tmp_path: Path, elsewhere: Store, redis_url: str) -> None:
     def shared(folder: str, store: Store, **environ: str) -> SharedRecords:
         (tmp_path / folder).mkdir(exist_ok=True)

@@ -202,6 +202,62 @@ def test_a_run_does_not_go_on_if_it_would_add_to_what_is_not_what_it_was(
         assert [row["state"] for row in store.open_runs("half", "local")] == [RunState.INTERRUPTED]
 
 
+SOURCE, TABLE = Table("p-project.d.s"), Table("p-project.d.t")
+
+
+class Reading(Known):
+    """One that reads a table."""
+
+    def reads(self, ctx: Context) -> frozenset[Resource]:
+        return frozenset({SOURCE})
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> dict[Resource, str]:
+    """The versions of tables."""
+    versions: dict[Resource, str] = {SOURCE: "1", TABLE: "1"}
+    monkeypatch.setattr(Versions, "of", lambda _, resources: {resource: versions[resource] for resource in resources})
+    monkeypatch.setattr(datasets, "ensure", lambda *_: [])
+    return versions
+
+
+def test_a_run_goes_on_although_it_has_changed_what_a_cached_task_had_read(
+    service: Service, seen: dict[Resource, str]
+) -> None:
+    # Given a run that was left while a task changed what another one has read, which makes a table with a third one
+    def dag(seconds: float) -> DAG:
+        with DAG("feedback") as dag:
+            look = Reading(task_id="look", new=True, into=(TABLE,))
+            look >> Known(task_id="feed", seconds=seconds, into=(SOURCE,)) >> Known(task_id="more", into=(TABLE,))
+        return dag
+
+    run(dag(0.1))
+    left = run(dag(60), detached_at("feed"))
+    service.end_jobs()
+    seen[SOURCE] = "2"
+    # When
+    result = resume(dag(60), left.run_id)
+    # Then it is done, as it would have been
+    assert states(result) == {"look": "cached", "feed": "success", "more": "cached"}
+
+
+def test_what_nothing_was_built_on_is_made_again_on_resume_if_its_input_has_changed(
+    service: Service, seen: dict[Resource, str]
+) -> None:
+    def dag() -> DAG:
+        with DAG("beside") as dag:
+            Reading(task_id="look", new=True, into=(TABLE,))
+            Job(task_id="slow", seconds=60)
+        return dag
+
+    run(dag(), only=["look"])
+    left = run(dag(), detached_at("slow"))
+    assert states(left)["look"] == "cached"
+    service.end_jobs()
+    seen[SOURCE] = "2"
+    assert states(resume(dag(), left.run_id)) == {"look": "success", "slow": "success"}
+
+
 def test_a_run_does_not_go_on_if_a_newer_one_has_made_anew_what_it_would_add_to(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

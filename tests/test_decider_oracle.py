@@ -21,7 +21,8 @@ from pydag_gcp.decision import Verdict
 from pydag_gcp.planner import Plan, plan
 from pydag_gcp.resources import Table
 from pydag_gcp.settings import Settings, load
-from tests.reuse_model import START, Drive, P, Step, World, name
+from tests.reuse_cloud import P, Step, name
+from tests.reuse_model import START, Drive, World
 
 WORLDS = int(os.environ.get("PYDAG_TEST_ORACLE_WORLDS", "40"))
 SOURCES, TABLES = [f"{P}.x", f"{P}.y"], [f"{P}.a", f"{P}.b", f"{P}.c"]

@@ -121,12 +121,32 @@ def test_the_newest_of_a_task_has_any_fingerprint(records: Records) -> None:
     assert set(records.newest("dag", "local", {"a", "b"})) == {"a", "b"}
 
 
+def test_the_newest_of_a_task_for_a_date_is_none_that_another_date_has_added(records: Records) -> None:
+    def added(date: str, fingerprint: str, seconds: int) -> Record:
+        at = NOW + timedelta(seconds=seconds)
+        return replace(RECORD, date=date, fingerprint=fingerprint, at=at, accumulating=True)
+
+    monday = [added("2026-01-05", "f1", 1), added("2026-01-05", "f2", 2)]
+    records.put([*monday, tuesday := added("2026-01-06", "f1", 3), added("", "f1", 4), replace(RECORD, task_id="b")])
+    assert records.newest("dag", "local", ["a", "b"], date="2026-01-05") == {
+        "a": monday[1],
+        "b": replace(RECORD, task_id="b"),
+    }
+    assert records.newest("dag", "local", ["a"], date="2026-01-06") == {"a": tuesday}
+    assert records.newest("dag", "local", ["a"], date="2026-01-07") == {}
+    # But what added nothing holds for any date
+    records.put([replaced := replace(RECORD, fingerprint="f3", at=NOW + timedelta(seconds=5))])
+    assert records.newest("dag", "local", ["a"], date="2026-01-05") == {"a": replaced}
+    assert records.newest("dag", "other", ["a"], date="2026-01-05") == {}
+
+
 def test_many_tasks_are_asked_for_at_once(records: Records) -> None:
     many = [replace(RECORD, task_id=f"t{number}", fingerprint="same") for number in range(1200)]
     records.put(many)
     found = records.matching("dag", "local", {record.task_id: ("same", "") for record in many})
     assert found == {record.task_id: record for record in many}
-    assert len(records.newest("dag", "local", [record.task_id for record in many])) == 1200
+    for date in (None, "2026-01-05"):
+        assert len(records.newest("dag", "local", [record.task_id for record in many], date=date)) == 1200
 
 
 def test_clearing_spares_what_accumulates_unless_asked(records: Records) -> None:

@@ -19,7 +19,8 @@ from pydag_gcp.redaction import MASK
 from pydag_gcp.resources import Cluster, Table
 from pydag_gcp.reuse import Reuse
 from pydag_gcp.settings import load
-from tests.reuse_model import RUNNING, START, Crash, Drive, P, Plain, Step, World
+from tests.reuse_cloud import RUNNING, P, Plain, Step
+from tests.reuse_model import START, Crash, Drive, World
 
 X, A, B, C = (Table(f"{P}.{name}") for name in "xabc")
 PARTS = Table(f"{P}.a$20220101"), Table(f"{P}.a$20220102")
@@ -275,6 +276,67 @@ def test_a_run_goes_on_although_it_has_itself_changed_what_a_cached_task_had_rea
     assert (drive.executed, drive.abandoned) == (["add", "last"], False)
 
 
+@pytest.fixture
+def feedback(case: Case) -> Case:
+    """b -> look (a), more (a, too); feed adds to b in between, of what it finds there. It has been edited."""
+    case.steps = {
+        "look": {"inputs": (B,), "into": A},
+        "feed": {"inputs": (B, X), "into": B, "mode": "append"},
+        "more": {"into": A, "mode": "append", "cache": timedelta(minutes=30)},
+    }
+    case.edges = [("feed", "more")]
+    case.run()
+    assert case.run().executed == ["look", "more"]
+    case.steps["feed"]["salt"] = "edited"
+    return case
+
+
+def killed_after(case: Case, task_id: str) -> Drive:
+    drive = Drive(case.world, case.plan(), fate=killed_at(task_id, "record"))
+    with pytest.raises(Crash):
+        drive.go()
+    drive.fate = lambda task_id, moment: None
+    return drive
+
+
+def test_a_run_goes_on_although_it_has_changed_of_what_the_table_it_would_add_to_was_made(feedback: Case) -> None:
+    # Given a table that was taken from an earlier run, and then a task that changed what it had been made of
+    drive = killed_after(feedback, "feed")
+    # Then that is for the next run, as it would have been
+    assert drive.go()
+    assert drive.executed == ["feed"]
+    assert feedback.run().executed == ["look", "more"]
+
+
+def test_a_run_goes_on_although_a_record_has_expired_since_it_began(feedback: Case) -> None:
+    drive = killed_after(feedback, "feed")
+    feedback.world.minutes += 60
+    assert drive.go()
+    assert drive.executed == ["feed"]
+
+
+def test_a_run_goes_on_although_others_have_changed_what_it_had_looked_at(feedback: Case) -> None:
+    feedback.steps["look"]["inputs"] = (B, X)
+    assert feedback.run().executed == ["look", "feed", "more"]
+    feedback.steps["feed"]["salt"] = "edited again"
+    feedback.run()
+    feedback.steps["feed"]["salt"] = "and again"
+    drive = killed_after(feedback, "feed")
+    assert drive.executed == ["look", "feed"]
+    feedback.world.cloud.modify(str(X), "new")
+    assert drive.go()
+    assert feedback.run().executed == ["look", "feed", "more"]
+
+
+def test_a_run_does_not_go_on_if_it_would_add_to_what_others_have_changed(feedback: Case) -> None:
+    drive = killed_after(feedback, "feed")
+    feedback.world.cloud.modify(str(A), "foreign")
+    assert not drive.go()
+    assert drive.abandoned
+    assert drive.decisions["look"].reason == f"task more, which writes {A} too, will run"
+    assert feedback.run().executed == ["look", "more"]
+
+
 def test_what_a_task_moves_is_no_change_for_one_that_runs_beside_it(case: Case) -> None:
     # Given a task that reads one partition while another one writes the other
     case.world.cloud.modify(str(A), "old")
@@ -486,6 +548,73 @@ def test_what_is_added_late_is_known_to_be_built_on_what_a_newer_run_has_made(ca
     again = Drive(case.world, day(1, cache=False))
     again.go()
     assert again.executed == ["stage", "report"]
+
+
+def test_a_run_that_is_tried_again_adds_nothing_to_what_newer_ones_have_added(case: Case) -> None:
+    # Given a run that failed after it had added rows, and newer ones of what has been edited, and edited back
+    case.steps = {
+        "rows": {"into": A, "mode": "append", "salt": "1"},
+        "stage": {"inputs": (X,), "into": C, "cache": False},
+        "more": {"inputs": (A, C), "into": A, "mode": "append"},
+    }
+    failed = Drive(case.world, case.plan(), fate=lambda task_id, moment: "fail" if task_id == "more" else None)
+    assert not failed.go()
+    case.steps["rows"]["salt"] = "2"
+    assert case.run().executed == ["rows", "stage", "more"]
+    case.steps["rows"]["salt"] = "1"
+    assert case.run().executed == ["stage"]
+    # When it is tried again
+    late = failed.again(case.plan(run_id=failed.plan.run_id))
+    assert late is not None
+    assert late.go()
+    # Then nothing is new
+    assert late.executed == []
+
+
+def test_nor_does_it_if_what_comes_before_is_never_cached(case: Case) -> None:
+    # Given a run whose last task failed, and a newer one that did all
+    case.steps = {
+        "rows": {"plain": True, "into": A, "mode": "replace", "inputs": (A,)},
+        "more": {"inputs": (A,), "into": A, "mode": "append"},
+    }
+    failed = Drive(case.world, case.plan(), fate=lambda task_id, moment: "fail" if task_id == "more" else None)
+    assert not failed.go()
+    assert case.run().executed == ["rows", "more"]
+    # When the first one is tried again
+    late = failed.again(case.plan(run_id=failed.plan.run_id))
+    assert late is not None
+    assert late.go()
+    # Then what it had added was there already when the newer one took it
+    assert late.executed == []
+
+
+def test_what_was_replaced_when_another_task_begins_to_add_to_it_is_added_once(case: Case) -> None:
+    # Given a task that replaced a part of a table, until another one was to add to the table, and edited since
+    case.steps = {
+        "part": {"into": PARTS[0], "salt": "1"},
+        "add": {"inputs": (A,), "into": C, "mode": "append"},
+    }
+    case.run()
+    case.steps = {"rows": {"into": A, "mode": "append"}, **case.steps}
+    case.run()
+    case.steps["part"]["salt"] = "2"
+    assert case.run().executed == ["part", "add"]
+    # When it is edited back
+    case.steps["part"]["salt"] = "1"
+    case.world.cloud.modify(str(A), "foreign")
+    # Then it stays as it is, and so does what was made of it
+    assert case.run().executed == []
+
+
+def test_to_make_sure_of_a_table_is_nothing_new_even_if_it_is_never_the_same(case: Case) -> None:
+    case.steps = {
+        "load": {"inputs": (X,), "into": A},
+        "create": {"into": A, "mode": "create", "steady": False},
+        "report": {"inputs": (A,), "into": B},
+        "add": {"inputs": (B,), "into": C, "mode": "append"},
+    }
+    case.run()
+    assert case.run().executed == ["load", "create", "report"]
 
 
 def test_what_a_killed_run_moved_is_known_once_that_run_is_settled(beside: Case) -> None:

@@ -20,13 +20,15 @@ from hypothesis import strategies as st
 from pydag_gcp.dag import DAG
 from pydag_gcp.errors import DefinitionError
 from pydag_gcp.function import task
+from pydag_gcp.lineage import Ties
 from pydag_gcp.operator import Operator
 from pydag_gcp.planner import Plan, plan
 from pydag_gcp.resources import Cluster, Table
 from pydag_gcp.reuse import Reuse
 from pydag_gcp.settings import Settings, load
 from pydag_gcp.states import TriggerRule
-from tests.reuse_model import RUNNING, START, Crash, Drive, P, Plain, Step, World, from_scratch
+from tests.reuse_cloud import RUNNING, P, Plain, Step
+from tests.reuse_model import START, Crash, Drive, World, from_scratch
 
 WORLDS = int(os.environ.get("PYDAG_TEST_REUSE_WORLDS", "40"))
 #: The same worlds every time, unless more are asked for.
@@ -128,6 +130,12 @@ class Pipeline:
         if not any("starts" in one.fields for one in self.tasks.values()):
             self.tasks[task_id] = Wanted(Step, {"starts": CLUSTER, "salt": "0"})
 
+    def blindfold(self, chance: random.Random) -> None:
+        """Let it be unknown what some of those read that add rows."""
+        for wanted in self.tasks.values():
+            if wanted.fields.get("mode") == "append" and chance.random() < 0.5:
+                wanted.fields |= {"blind": True, "inputs": (), "cache": True}
+
     def dag(self) -> DAG:
         made: dict[str, Operator] = {}
         with DAG("random", infer=True, schedule=self.schedule) as dag:
@@ -147,6 +155,15 @@ def _pick() -> None:
     """The model picks."""
 
 
+def how_read(ties: Ties, table: Table) -> str:
+    """What tells whether a table that a task reads holds something new, see :class:`Drive`."""
+    for read in ties.reads:
+        if read.resource == table:
+            added = read.own or read.appended
+            return "made" if read.settled else "" if not added else "added" if ties.accumulating else "news"
+    return "made"
+
+
 @dataclass
 class History:
     """What happens to a pipeline and its world, round by round, and the laws that hold after each."""
@@ -160,17 +177,23 @@ class History:
 
     def __post_init__(self) -> None:
         self.chance, self.retries = random.Random(self.seed), random.Random(f"retries of {self.seed}")
+        self.detours = random.Random(f"detours of {self.seed}")
 
     def live(self) -> None:
         RUNNING.clear()
         pipeline = Pipeline(self.chance)
         pipeline.draw()
+        if self.detours.random() < 0.15:
+            pipeline.blindfold(self.detours)
         for table in SOURCES:
             self.world.cloud.modify(table, 0)
         if not (lives := self.planned(pipeline)):
             return
         self.round(pipeline, lives)
+        roundabout = self.detours.random() < 0.4
         for _ in range(self.chance.randint(3, 8)):
+            if roundabout and self.detours.random() < 0.4:
+                self.detour(pipeline)
             for _ in range(self.chance.choice([0, 0, 1, 1, 2])):
                 self.change(pipeline)
             if self.failed is not None and self.retries.random() < 0.3:
@@ -227,6 +250,24 @@ class History:
             pipeline.draw_task(f"n{len(self.story)}")
             self.reshaped()
 
+    def detour(self, pipeline: Pipeline) -> None:
+        """Edit tasks, run for some dates, and edit them back, for the date that it was."""
+        chance, day, salted = self.detours, self.day, [one for one in pipeline.tasks.values() if "salt" in one.fields]
+        before = [(one, one.fields["salt"]) for one in salted]
+        self.story.append("detour")
+        for _ in range(chance.randint(1, 4)):
+            for one in chance.sample(salted, min(len(salted), chance.choice([0, 1, 1, 2]))):
+                one.fields["salt"] = chance.choice("012")
+            self.day = chance.randint(0, 2)
+            if lives := self.planned(pipeline):
+                self.round(pipeline, lives)
+        self.story.append("and back")
+        self.day = day
+        for one, salt in before:
+            one.fields["salt"] = salt
+        if lives := self.planned(pipeline):
+            self.round(pipeline, lives)
+
     def reshaped(self) -> None:
         self.failed = None
         self.world.added.clear()  # whose work a task builds on may be judged otherwise now
@@ -249,16 +290,9 @@ class History:
             planned,
             fate=self.fate(),
             accumulates=lambda task_id: lineage.ties[task_id].accumulating,
-            how_read=lambda task_id, table: next(
-                (
-                    "own" if read.own else "made" if read.settled or read.appended else ""
-                    for read in lineage.ties[task_id].reads
-                    if read.resource == table
-                ),
-                "made",
-            ),
+            how_read=lambda task_id, table: how_read(lineage.ties[task_id], table),
         )
-        undisturbed = True
+        disturbed: set[str] = set()
         while True:
             self.story.append(f"run {planned.run_id} cache={planned.cache} {planned.context.logical_date:%m}")
             try:
@@ -267,19 +301,27 @@ class History:
             except Crash:
                 self.story.append(f"crash; executed {drive.executed}, open {[*drive.open]}")
                 if self.chance.random() < 0.3:
-                    cloud.modify(self.chance.choice(SOURCES), next(cloud.ticks))
-                    undisturbed = False
+                    disturbed.add(source := self.chance.choice(SOURCES))
+                    cloud.modify(source, next(cloud.ticks))
+                # Of a table that the run has written it could not tell whose the last rows are.
+                others = sorted({*TABLES} & cloud.tables.keys() - drive.written())
+                if self.detours.random() < 0.1 and others:
+                    disturbed.add(table := self.detours.choice(others))
+                    cloud.modify(table, next(cloud.ticks))
+                    self.story.append(f"meanwhile {table}")
+                    self.failed = None
                 if self.chance.random() < 0.4:
                     drive.settle()
-                    if not undisturbed:
+                    if disturbed:
                         self.world.added.clear()
                     return
         self.tell(drive)
         assert self.world.doubled == []
-        assert not (drive.abandoned and undisturbed)  # a run that is resumed comes to an end
-        if not undisturbed:
+        # A run that is resumed comes to an end, unless what has still to run finds other data than what is done.
+        assert not drive.abandoned or disturbed & drive.still_touches()
+        if disturbed:
             self.world.added.clear()  # nobody knows which of two versions a job has read
-        if ended and undisturbed:
+        if ended and not disturbed:
             scratch = from_scratch(before, drive)
             assert cloud.tables == scratch
 

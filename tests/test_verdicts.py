@@ -43,7 +43,7 @@ class Chain:
         self.restored: dict[str, Mapping[str, str | None]] = {}
         self.asked: list[dict[str, Any]] = []
 
-    def decide(self) -> dict[str, Decision]:
+    def decide(self, known: Mapping[str, Any], **_: Any) -> dict[str, Decision]:
         self.warnings.append("from the start")
         return {"later": Decision(verdict=Verdict.LATER, reason="below a branch")}
 
