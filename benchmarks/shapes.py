@@ -43,12 +43,20 @@ class Shape:
         return sum(self.sleeps.values())
 
     @cached_property
-    def critical(self) -> float:
-        """Seconds along the longest path: no number of processors is faster."""
+    def longest(self) -> tuple[str, ...]:
+        """The tasks along the longest path."""
         ended: dict[str, float] = {}
         for task, above in self.upstream.items():
             ended[task] = self.seconds(task) + max((ended[other] for other in above), default=0.0)
-        return max(ended.values())
+        path = [max(ended, key=ended.__getitem__)]
+        while above := self.upstream[path[-1]]:
+            path.append(max(above, key=ended.__getitem__))
+        return tuple(reversed(path))
+
+    @property
+    def critical(self) -> float:
+        """Seconds along the longest path: no number of processors is faster."""
+        return sum(map(self.seconds, self.longest))
 
 
 def bound(shapes: Collection[Shape], processors: int) -> float:

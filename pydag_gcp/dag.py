@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -86,6 +86,8 @@ class DAG:
         self.tasks: dict[str, Operator] = {}
         #: Lists only where edges were added since :attr:`upstream` was last asked for.
         self._upstream: dict[str, tuple[str, ...] | list[str]] = {}
+        #: Whether somebody has :attr:`_upstream`, so that it stays as it is.
+        self._given = False
         self._taken: dict[str, int] = {}
         self._tokens: list[Token[Owner | None]] = []
         if not isinstance(dag_id, str) or not re.fullmatch(ID, dag_id):
@@ -111,12 +113,14 @@ class DAG:
         return Path(self.source.file)
 
     @property
-    def upstream(self) -> dict[str, tuple[str, ...]]:
-        """Task id -> ids of its upstreams, both in the order of definition."""
-        for task_id, above in self._upstream.items():
-            if isinstance(above, list):
-                self._upstream[task_id] = tuple(dict.fromkeys(above))
-        return {**self._upstream}  # type: ignore[dict-item]  # tuples, all of them now
+    def upstream(self) -> Mapping[str, tuple[str, ...]]:
+        """Task id -> ids of its upstreams, both in the order of definition; as it is now."""
+        if not self._given:
+            for task_id, above in self._upstream.items():
+                if isinstance(above, list):
+                    self._upstream[task_id] = tuple(dict.fromkeys(above))
+            self._given = True
+        return cast("Mapping[str, tuple[str, ...]]", self._upstream)
 
     def error(self, what: str, *, hint: str | None = None) -> DefinitionError:
         """Make an error that names the line of this DAG."""
@@ -132,11 +136,12 @@ class DAG:
         if other is not None:
             where = task.source.place(task=task.task_id)
             raise DefinitionError(f"another task has this id, defined at line {other.source.line}", where=where)
-        for value in task.runtime_values:
+        values = task.runtime_values
+        for value in values:
             if isinstance(value, Output) and value.task not in (None, self.tasks.get(value.task_id)):
                 raise self._foreign(value.task)
-        above = [value.upstream for value in task.runtime_values if value.upstream is not None]
-        self._upstream[task.task_id] = [*above, *task.teardown_of] if above or task.teardown_of else ()
+        above = [value.upstream for value in values if value.upstream is not None] if values else []
+        self._own_upstream()[task.task_id] = [*above, *task.teardown_of] if above or task.teardown_of else ()
         self.tasks[task.task_id] = task
         object.__setattr__(task, "_dag", self)
 
@@ -146,13 +151,25 @@ class DAG:
         Raises:
             DefinitionError: One of them is in another DAG or in none.
         """
-        for task in (upstream, downstream):
-            if self.tasks.get(getattr(task, "task_id", "")) is not task:
-                raise self._foreign(task)
-        above = self._upstream[downstream.task_id]
+        tasks = self.tasks
+        try:
+            taken_in = tasks[upstream.task_id] is upstream and tasks[downstream.task_id] is downstream
+        except (AttributeError, KeyError):
+            taken_in = False
+        if not taken_in:
+            both = (upstream, downstream)
+            raise self._foreign(next(task for task in both if tasks.get(getattr(task, "task_id", "")) is not task))
+        edges = self._own_upstream()
+        above = edges[downstream.task_id]
         if isinstance(above, tuple):
-            above = self._upstream[downstream.task_id] = [*above]
+            above = edges[downstream.task_id] = [*above]
         above.append(upstream.task_id)
+
+    def _own_upstream(self) -> dict[str, tuple[str, ...] | list[str]]:
+        """The edges, to be changed: what somebody has asked for stays as it was."""
+        if self._given:
+            self._upstream, self._given = {**self._upstream}, False
+        return self._upstream
 
     def free_id(self, name: str) -> str:
         """Return ``name``, or ``name__1``, ``name__2``, ...: the first that no task has.

@@ -16,21 +16,13 @@ if TYPE_CHECKING:
     from pydag_gcp.store import Store
 
 
-def expected(plan: Plan, store: Store, cached: Collection[str]) -> dict[str, float]:
-    """:func:`remaining`, by what the tasks took in earlier runs.
-
-    Args:
-        plan: What the run does.
-        store: Knows what they took.
-        cached: Tasks that are not going to run.
+def known(plan: Plan, store: Store) -> Mapping[str, float]:
+    """The seconds that tasks took in earlier runs, as far as there are any, and more than one task to be ordered.
 
     Raises:
-        StoreError: It does not say.
+        StoreError: The store does not say.
     """
-    if len(plan.upstream) < 2:
-        return {}  # there is nothing to be ordered
-    known = store.durations(plan.dag.dag_id, plan.clients.target.name)
-    return remaining(plan.upstream, known, cached=cached)
+    return store.durations(plan.dag.dag_id, plan.clients.target.name) if len(plan.upstream) > 1 else {}
 
 
 def remaining(

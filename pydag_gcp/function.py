@@ -151,7 +151,7 @@ class FunctionTask(Operator):
         share them, which more than halves the memory of a task.
         """
         copy = object.__new__(type(self))
-        for name, value in {**self.__dict__, "_dag": None}.items():
+        for name, value in {**self.__dict__, "_dag": None, "_twin_of": copy}.items():
             object.__setattr__(copy, name, value)
         self._share_with(copy)
         return copy
@@ -212,6 +212,12 @@ class FunctionTask(Operator):
     def execute(self, ctx: Context) -> Json:
         """Call the function."""
         return self.function.signature.call(self.arguments, ctx)
+
+
+def twin_of(task: Operator) -> FunctionTask | None:
+    """The task that this one is a twin of, if it is any: what only fields decide is the same for all twins of one."""
+    first: FunctionTask | None = task.__dict__.get("_twin_of")
+    return first
 
 
 class BranchTask(FunctionTask):

@@ -139,9 +139,11 @@ class Operator(BaseModel):
         return id(self)
 
     def __rshift__(self, downstream: _Downstream) -> _Downstream:
-        dag = _dag_of(self)
-        for task in downstream if isinstance(downstream, Sequence) else (downstream,):
-            dag.connect(self, task)
+        connect = _dag_of(self).connect
+        kind: Any = type(downstream)
+        tasks: Any = downstream if _is_many(kind) else (downstream,)
+        for task in tasks:
+            connect(self, task)
         return downstream
 
     def __rrshift__(self, upstream: Sequence[Operator]) -> Self:
@@ -364,6 +366,11 @@ class RemoteOperator(Operator):
             TypeError: Always.
         """
         raise TypeError(f"{type(self).__name__} is remote: it is submitted and polled, not executed")
+
+
+@cache
+def _is_many(kind: Any) -> bool:
+    return issubclass(kind, Sequence)
 
 
 @cache

@@ -58,12 +58,17 @@ class Ordering:
 
     def unordered(self, pairs: Iterable[Pair], added: Collection[Pair] = ()) -> set[Pair]:
         """Those pairs of which the second does not always wait for the first, also with ``added`` edges."""
-        above, unordered, far = self._with(added), set[Pair](), dict[int, list[int]]()
-        for first, second in pairs:
+        tasks, upstream, waits, more = self.tasks, self._upstream, self.waits, frozenset(added)
+        unordered, far = set[Pair](), dict[int, list[int]]()
+        for pair in pairs:
+            first, second = pair
             if second - first > 1:
                 far.setdefault(second, []).append(first)
-            elif first not in above(second):  # no task stands between the two, so that no path can lead there
-                unordered.add((first, second))
+            elif not (waits[second] and tasks[first] in upstream[tasks[second]]) and pair not in more:
+                unordered.add(pair)  # no task stands between the two, so that no path can lead there
+        if not far:
+            return unordered
+        above = self._with(added)
         indirect = {
             (first, second) for second, firsts in far.items() for first in set(firsts).difference(above(second))
         }

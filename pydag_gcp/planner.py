@@ -19,6 +19,7 @@ from pydag_gcp.branch import Branches
 from pydag_gcp.dag import DAG
 from pydag_gcp.dependencies import Dependencies, place_of
 from pydag_gcp.errors import DefinitionError
+from pydag_gcp.function import twin_of
 from pydag_gcp.gcp import Clients
 from pydag_gcp.operator import Context, Operator
 from pydag_gcp.redaction import MASK
@@ -28,7 +29,7 @@ from pydag_gcp.selection import select
 from pydag_gcp.settings import Settings
 from pydag_gcp.states import TriggerRule
 from pydag_gcp.store import Store
-from pydag_gcp.teardown import rules_of, teardowns_of
+from pydag_gcp.teardown import special_rules_of, teardowns_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +85,8 @@ class Plan:
 
     @cached_property
     def rules(self) -> Mapping[str, TriggerRule]:
-        """Task id -> its trigger rule."""
-        return rules_of(self.tasks)
+        """Task id -> its trigger rule, where that is not ``all_success``."""
+        return special_rules_of(self.tasks)
 
     @property
     def clients(self) -> Clients:
@@ -244,18 +245,29 @@ def _looked_at(tasks: Mapping[str, Operator], context: Context) -> tuple[dict[st
     """Render and check each task, and ask what it touches."""
     rendered: dict[str, Operator] = {}
     accesses: dict[str, Access] = {}
+    of_twins: dict[int, Access] = {}
     for task_id, task in tasks.items():
-        ctx = context.of_try(task_id)
-        try:
-            rendered[task_id] = task.rendered(ctx)
-            rendered[task_id].check(ctx)
-            accesses[task_id] = access_of(rendered[task_id], ctx)
-        except DefinitionError as error:
-            error.where = error.where or place_of(task)
-            raise
-        if rendered[task_id].task_id != task_id:
-            raise DefinitionError("field 'task_id' cannot be a template", where=place_of(task))
+        first = twin_of(task)
+        if first is not None and id(first) in of_twins:
+            rendered[task_id], accesses[task_id] = task, of_twins[id(first)]
+            continue
+        rendered[task_id], accesses[task_id] = _look_at(task, context.of_try(task_id))
+        if first is not None and rendered[task_id] is task:
+            of_twins[id(first)] = accesses[task_id]
     return rendered, accesses
+
+
+def _look_at(task: Operator, ctx: Context) -> tuple[Operator, Access]:
+    try:
+        rendered = task.rendered(ctx)
+        rendered.check(ctx)
+        access = access_of(rendered, ctx)
+    except DefinitionError as error:
+        error.where = error.where or place_of(task)
+        raise
+    if rendered.task_id != task.task_id:
+        raise DefinitionError("field 'task_id' cannot be a template", where=place_of(task))
+    return rendered, access
 
 
 def _check_secrets(tasks: Iterable[Operator], clients: Clients) -> None:

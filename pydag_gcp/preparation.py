@@ -24,6 +24,9 @@ from pydag_gcp.states import TaskState
 from pydag_gcp.store import Store
 from pydag_gcp.verdicts import Verdicts
 
+# To look up a member of an enum takes longer than to use it, and this is done for every task.
+_CACHED = Verdict.CACHED
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
@@ -32,12 +35,14 @@ class Prepared:
     Attributes:
         warnings: What the author should know.
         repeat: Services that had been started, are gone, and are needed again.
-        remaining: Task id -> the seconds that it and what is downstream of it will take.
+        rest: The tasks that are not going to run: they have ended, or are cached.
+        durations: Task id -> the seconds that it usually takes, as far as is known.
     """
 
     warnings: tuple[str, ...]
     repeat: frozenset[str] = frozenset()
-    remaining: Mapping[str, float] = field(default_factory=dict)
+    rest: Collection[str] = ()
+    durations: Mapping[str, float] = field(default_factory=dict)
 
 
 def prepare(plan: Plan, verdicts: Verdicts, past: Past | None, store: Store, *, cancel: bool) -> Prepared:
@@ -65,25 +70,27 @@ def prepare(plan: Plan, verdicts: Verdicts, past: Past | None, store: Store, *, 
         verdicts.had_begun(task_id, one.reads if one.has_job else None)
     if cancel:
         return Prepared(warnings=tuple(warnings))
-    warnings += verdicts.decide()
+    warnings += verdicts.decide(past.moments, since=past.started) if past else verdicts.decide()
     if past is not None:
         _check_standing(past, verdicts)
         _check_outputs(plan, past)
-    runs = _to_run(plan, verdicts, past)
+    rest = _not_to_run(plan, verdicts, past)
     if remote:
+        runs = [task_id for task_id in plan.tasks if task_id not in rest]
         created = datasets.ensure(plan.clients, plan.written_tables(runs))
         warnings += [f"created missing dataset {dataset}" for dataset in created]
     return Prepared(
         warnings=tuple(warnings),
-        repeat=_gone(plan, past, runs) if past else frozenset(),
-        remaining=durations.expected(plan, store, cached=plan.tasks.keys() - runs),
+        repeat=_gone(plan, past, rest) if past else frozenset(),
+        rest=rest,
+        durations=durations.known(plan, store),
     )
 
 
-def _to_run(plan: Plan, verdicts: Verdicts, past: Past | None) -> set[str]:
-    """The tasks that will run, or may."""
-    waiting = plan.tasks.keys() - (past.ended if past else {}).keys()
-    return {task_id for task_id in waiting if verdicts.of(task_id).verdict is not Verdict.CACHED}
+def _not_to_run(plan: Plan, verdicts: Verdicts, past: Past | None) -> set[str]:
+    """The tasks that have ended, or are cached: all others will run, or may."""
+    ended: Collection[str] = past.ended if past else ()
+    return {task_id for task_id in plan.tasks if task_id in ended or verdicts.of(task_id).verdict is _CACHED}
 
 
 def _check_standing(past: Past, verdicts: Verdicts) -> None:
@@ -127,7 +134,7 @@ def _check_outputs(plan: Plan, past: Past) -> None:
                     raise RunFailed(f"cannot go on, as {what}", where=f"run {past.run_id}", hint="start a new run")
 
 
-def _gone(plan: Plan, past: Past, runs: Collection[str]) -> frozenset[str]:
+def _gone(plan: Plan, past: Past, rest: Collection[str]) -> frozenset[str]:
     """The services that had been started and that tasks still need, but that are not there any more."""
     downstream = downstream_of(plan.upstream)
     gone = []
@@ -135,7 +142,7 @@ def _gone(plan: Plan, past: Past, runs: Collection[str]) -> frozenset[str]:
         made = clusters(task.writes(plan.context_of(task_id)))
         if task_id not in past.ended or not made or not past.ended[task_id].state.good:
             continue
-        users = (other for other in reach([task_id], downstream) - {task_id} if other in runs)
+        users = (other for other in reach([task_id], downstream) - {task_id} if other not in rest)
         if any(_uses(plan, plan.tasks[other], made) for other in users):
             there = asking_again(plan.clients.revive)(task.fulfilled, plan.context_of(task_id))
             gone += [] if there else [task_id]

@@ -6,8 +6,8 @@ or a signal came. Local work and submits run on processors; polls and other shor
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import gc
 import signal
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -18,16 +18,18 @@ from typing import Any
 from pydag_gcp import cache
 from pydag_gcp.attempt import Outcome
 from pydag_gcp.decision import Verdict
+from pydag_gcp.durations import remaining
 from pydag_gcp.errors import LeaseLost, StoreError
 from pydag_gcp.events import Listener
 from pydag_gcp.function import BranchTask
+from pydag_gcp.garbage import Frozen
 from pydag_gcp.heartbeat import hear, keep
 from pydag_gcp.lease import Lease
 from pydag_gcp.ledger import Ledger
 from pydag_gcp.operator import Operator, RemoteOperator
 from pydag_gcp.outages import PATIENCE
 from pydag_gcp.planner import Plan
-from pydag_gcp.preparation import prepare
+from pydag_gcp.preparation import Prepared, prepare
 from pydag_gcp.record import Success
 from pydag_gcp.result import RunResult
 from pydag_gcp.resumption import INTERRUPTED, OpenTry, Past
@@ -46,7 +48,8 @@ from pydag_gcp.versions import Versions
 _MOST_ASKED = round(RESEND_LIMIT / RESEND.max_wait)
 
 # To look up a member of an enum takes longer than to use it, and this is done for every task.
-_RUN, _SUCCESS = Verdict.RUN, TaskState.SUCCESS
+_RUN, _CACHED, _SUCCESS = Verdict.RUN, TaskState.CACHED, TaskState.SUCCESS
+_ALONE = contextlib.nullcontext()
 
 
 @functools.cache
@@ -81,6 +84,7 @@ class Run:
         *,
         cancel: bool,
     ) -> None:
+        self._frozen = Frozen()
         self._store = store
         self._lease = lease
         self._past = past
@@ -104,13 +108,12 @@ class Run:
         self._only_cancel = cancel
         self._cancelled = False
         self._catching_up = False
-        self._freezes = not gc.get_freeze_count()  # else somebody froze what should stay so after the run
 
     # the loop ----------------------------------------------------------------------------------------------------
 
     def drive(self) -> RunResult:
         """Run to the end."""
-        with handled(self._signalled):
+        with self._frozen, handled(self._signalled):
             self._ledger.start(processors=self._threads.share.size, logs=self._plan.logs)
             return self._drive()
 
@@ -140,8 +143,6 @@ class Run:
             self._ledger.broke(error)
             raise
         finally:
-            if self._freezes:
-                gc.unfreeze()
             self._tries.close()
             self._plan.clients.close()
 
@@ -159,20 +160,20 @@ class Run:
         if outcome.error is not None:
             self.fail(outcome.error)
             return
-        self._line_up(outcome.value.remaining)
+        prepared: Prepared = outcome.value
+        self._line_up(remaining(self._plan.upstream, prepared.durations, cached=prepared.rest))
         self._ready = True
-        for warning in outcome.value.warnings:
+        for warning in prepared.warnings:
             self._ledger.warn(warning)
         for task_id, run_id in self._plan.recorded_by.items():
             self._ledger.warn(f"the output of {task_id!r}, which is not in this run, is that of run {run_id}")
         if self._past is not None:
-            self._take_up(self._past, outcome.value.repeat)
+            self._take_up(self._past, prepared.repeat)
         if self._only_cancel:
             self._cancel()
 
     def _line_up(self, remaining: Mapping[str, float]) -> None:
         """Put the tasks in order."""
-        self._freeze()
         plan = self._plan
         self._scheduler = Scheduler(
             plan.upstream,
@@ -182,12 +183,7 @@ class Run:
             teardowns=plan.teardowns,
             lane_of=self._lane_of,
         )
-        self._freeze()
-
-    def _freeze(self) -> None:
-        """Look for no garbage in the plan, nor in the graph: they stay as they are, and that takes long each time."""
-        if self._freezes:
-            gc.freeze()
+        self._frozen.more()
 
     def _fill(self) -> None:
         """Start ready tasks while there is what they need."""
@@ -262,8 +258,10 @@ class Run:
                 if decision.verdict is not Verdict.CACHED:
                     return
                 self._ledger.cached(task_id, decision)
-                success = decision.record.success if decision.record else None
-                self._ended(task_id, TaskState.CACHED, success)
+                self._verdicts.ended(task_id, decision.record.success if decision.record else None)
+                picked = self._not_picked(task_id, _CACHED, self._ledger.rows[task_id].result)
+                for other, outcome in self._scheduler.finish(task_id, _CACHED, picked):
+                    self._settle(other, outcome)
 
     def _decide(self, task_id: str, asked: int = 1) -> None:
         """Decide about a task whose upstreams have ended."""
@@ -292,7 +290,7 @@ class Run:
         undone = {name for name, setups in self._plan.teardowns.items() if not set(setups).isdisjoint(repeat)}
         again = undone | set(repeat)
         ended = {name: task for name, task in past.ended.items() if name in self._plan.tasks and name not in again}
-        skip = [name for task in ended.values() for name in self._not_picked(task.task_id, task.state)]
+        skip = [name for task in ended.values() for name in self._not_picked(task.task_id, task.state, task.result)]
         self._tries.uncounted.update({name: past.tries[name] for name in again if name in past.tries})
         states = {name: task.state for name, task in ended.items()}
         begun = (past.begun - again) & self._plan.tasks.keys()
@@ -331,8 +329,12 @@ class Run:
         try_number: int | None = None,
     ) -> None:
         """See :class:`pydag_gcp.tries.Course`."""
-        self._ledger.settle(task_id, state, result=result, error=error, at=at, try_number=try_number)
-        self._ended(task_id, state, self._success(task_id) if state is _SUCCESS else None)
+        others = self._scheduler.finish(task_id, state, self._not_picked(task_id, state, result))
+        with self._store.together() if others else _ALONE:  # so that no kill can part them
+            self._ledger.settle(task_id, state, result=result, error=error, at=at, try_number=try_number)
+            self._verdicts.ended(task_id, self._success(task_id) if state is _SUCCESS else None)
+            for other, outcome in others:
+                self._settle(other, outcome)
 
     def _success(self, task_id: str) -> Success:
         """The success of the last try of a task: one value for all tasks whose try has the same number."""
@@ -341,22 +343,15 @@ class Run:
             self._successes[number] = Success(run_id=self._plan.run_id, try_number=number)
         return self._successes[number]
 
-    def _ended(self, task_id: str, state: TaskState, success: Success | None) -> None:
-        """Take note of a task's end; those that never start because of it end with it."""
-        self._verdicts.ended(task_id, success)
-        for other, outcome in self._scheduler.finish(task_id, state, self._not_picked(task_id, state)):
-            self._settle(other, outcome)
-
     def _settle(self, task_id: str, state: TaskState) -> None:
         """End a task that never started."""
         self._verdicts.ended(task_id, None)
         self._ledger.settle(task_id, state)
 
-    def _not_picked(self, task_id: str, state: TaskState) -> Sequence[str]:
-        """The tasks that are left out by a task that has ended so, if it is a branch."""
+    def _not_picked(self, task_id: str, state: TaskState, picked: Any) -> Sequence[str]:
+        """The tasks that are left out by a task that has ended so, and has returned this, if it is a branch."""
         if task_id not in self._branches or not state.good:
             return ()
-        picked = self._ledger.rows[task_id].result
         return [other for other in self._plan.branches.not_picked(task_id, picked) if other in self._plan.tasks]
 
     # its end from outside ----------------------------------------------------------------------------------------

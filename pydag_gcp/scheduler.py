@@ -20,15 +20,14 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from pydag_gcp.readiness import Node
+from pydag_gcp.readiness import Node, Terms
 from pydag_gcp.states import FINAL, TaskState, TriggerRule
 
 # To look up a member of an enum takes longer than to use it, and this is done for every event.
 _SCHEDULED, _QUEUED, _RUNNING = TaskState.SCHEDULED, TaskState.QUEUED, TaskState.RUNNING
-
-
-#: Who is downstream of a task whose end they know.
-_NOBODY: list[Node] = []
+_SUCCESS, _CACHED = TaskState.SUCCESS, TaskState.CACHED
+#: What is left of tasks that have ended, by how: they are not asked any more, and they are many.
+_ENDED = {state: Node("", -1, [], state=state) for state in FINAL}
 
 
 class Lane(NamedTuple):
@@ -76,7 +75,7 @@ class Scheduler:
         self._nodes = _linked(upstream, _ranked(upstream, priority or {}, remaining or {}), rules or {})
         self._ranked = list(self._nodes.values())
         for task_id, setups in (teardowns or {}).items():
-            self._nodes[task_id].clean_up_after(tuple(self._nodes[setup] for setup in setups))
+            self._nodes[task_id].terms = Terms.of_teardown(tuple(self._nodes[setup] for setup in setups))
         self._lane_of = lane_of
         self._arrived: list[Node] = []
         self._lanes = defaultdict[Lane, list[int]](list)
@@ -87,7 +86,7 @@ class Scheduler:
         self.waiting = 0
         self._unfinished = len(self._nodes)
         for node in self._nodes.values():
-            if node.verdict() is _QUEUED:
+            if (not node.waiting or node.terms is not None) and node.verdict() is _QUEUED:
                 self._queue(node)
 
     def restore(
@@ -142,16 +141,17 @@ class Scheduler:
         """
         if self._arrived:
             self._line_up()
-        self._first = None
+        ranked, first = self._ranked, None
         for lane, line in self._lanes.items():
-            while line and self._ranked[line[0]].state is not _QUEUED:
+            while line and ranked[line[0]].state is not _QUEUED:
                 heapq.heappop(line)
-            if line and (self._first is None or line[0] < self._first[0]) and lane not in shut:
-                self._first, self.lane = line, lane
-        if self._first is None:
+            if line and (first is None or line[0] < first[0]) and not (shut and lane in shut):
+                first, self.lane = line, lane
+        self._first = first
+        if first is None:
             return None
-        self.waiting = len(self._first)
-        return self._ranked[self._first[0]].task_id
+        self.waiting = len(first)
+        return ranked[first[0]].task_id
 
     def start(self, task_id: str) -> None:
         """Say that a ready task has been started.
@@ -159,8 +159,14 @@ class Scheduler:
         Raises:
             ValueError: It is not ready.
         """
-        node = self._taken(task_id)
-        node.started, node.surely = True, False
+        node = self._nodes[task_id]
+        if node.state is not _QUEUED:
+            raise ValueError(f"task {task_id!r} is {node.state.value}, not ready")
+        node.state, node.started = _RUNNING, True
+        if node.terms is not None:
+            node.terms.surely = False
+        if self._first and self._first[0] == node.rank:
+            heapq.heappop(self._first)  # or it might be found there when it is ready again, in another lane
 
     def hold(self, task_id: str) -> None:
         """Say that a ready task waits for a decision: it is finished, or ready :meth:`again`. It was not started.
@@ -168,7 +174,10 @@ class Scheduler:
         Raises:
             ValueError: It is not ready.
         """
-        self._taken(task_id)
+        node = self._nodes[task_id]
+        before = node.started
+        self.start(task_id)
+        node.started = before
 
     def again(self, task_id: str, *, surely: bool = False) -> None:
         """Say that a started task wants to be started once more; it is ready at once, unless something is repeated.
@@ -183,7 +192,9 @@ class Scheduler:
         node = self._nodes[task_id]
         if node.state is not _RUNNING:
             raise ValueError(f"task {task_id!r} is {node.state.value}, not started")
-        node.state, node.surely = TaskState.SCHEDULED, surely
+        node.state = _SCHEDULED
+        if surely:
+            node.own_terms().surely = True
         if node.open:
             self._queue(node)
 
@@ -207,7 +218,7 @@ class Scheduler:
         node.state = state
         ended = [node]
         self._spread(ended)
-        return [(other.task_id, other.state) for other in ended[1:]]
+        return [(other.task_id, other.state) for other in ended[1:]] if len(ended) > 1 else []
 
     def cancel(self) -> list[tuple[str, TaskState]]:
         """Let no task start any more, except the teardowns of what was started.
@@ -236,8 +247,9 @@ class Scheduler:
             if not node.patient:
                 continue
             if not node.state.final and node not in direct:
-                node.total += 1
                 node.waiting += 1
+                if node.terms is not None:
+                    node.terms.total += 1
                 repeated.downstream.append(node)
             if node.started or node.state.final:
                 ways += [below for below in node.downstream if below not in seen]
@@ -262,23 +274,20 @@ class Scheduler:
             heapq.heappush(self._lanes[self._lane_of(node.task_id)], node.rank)
         self._arrived.clear()
 
-    def _taken(self, task_id: str) -> Node:
-        node = self._nodes[task_id]
-        if node.state is not _QUEUED:
-            raise ValueError(f"task {task_id!r} is {node.state.value}, not ready")
-        node.state = _RUNNING
-        if self._first and self._first[0] == node.rank:
-            heapq.heappop(self._first)  # or it might be found there when it is ready again, in another lane
-        return node
-
     def _spread(self, ended: list[Node]) -> None:
         """Tell those downstream of tasks that have ended; add those that end with them."""
+        nodes, ranked = self._nodes, self._ranked
         for node in ended:  # grows while we go
             state = node.state
+            nodes[node.task_id] = ranked[node.rank] = _ENDED[state]
+            good = state is _SUCCESS or state is _CACHED
             for below in node.downstream:
-                if below.count(state):
+                if good and below.terms is None:  # as nearly all are: the same as below, with fewer calls
+                    below.waiting -= 1
+                    if not below.waiting and below.state is _SCHEDULED:
+                        self._queue(below)
+                elif below.count(state):
                     self._decide(below, ended)
-            node.downstream = _NOBODY  # it is not asked any more, and they are many
         self._unfinished -= len(ended)
 
     def _decide(self, node: Node, ended: list[Node]) -> None:
@@ -293,8 +302,8 @@ class Scheduler:
 def _ranked(upstream: Iterable[str], priority: Mapping[str, float], remaining: Mapping[str, float]) -> list[str]:
     """The tasks in the order in which they start if they are ready at the same time."""
     order = list(upstream)
-    if priority or remaining:
-        order.sort(key=lambda task_id: (-priority.get(task_id, 0), -remaining.get(task_id, 0)))
+    order.sort(key=lambda task_id: remaining.get(task_id, 0), reverse=True)
+    order.sort(key=lambda task_id: priority.get(task_id, 0), reverse=True)
     return order
 
 
@@ -303,10 +312,13 @@ def _linked(
 ) -> dict[str, Node]:
     """A node for every task, in order, each of which knows what is downstream of it."""
     usual = TriggerRule.ALL_SUCCESS
-    nodes = {task_id: Node.of(task_id, rank, rules.get(task_id, usual)) for rank, task_id in enumerate(order)}
+    nodes = {task_id: Node(task_id, rank, []) for rank, task_id in enumerate(order)}
     for task_id, above in upstream.items():
         node, others = nodes[task_id], set(above)
-        node.total = node.waiting = len(others)
+        node.waiting = len(others)
+        rule = rules.get(task_id, usual)
+        if others and rule is not usual:
+            node.terms = Terms.of(rule, len(others))
         for other in others:
             nodes[other].downstream.append(node)
     return nodes

@@ -35,3 +35,9 @@ def teardowns_of(tasks: Mapping[str, Operator]) -> dict[str, tuple[str, ...]]:
 def rules_of(tasks: Mapping[str, Operator]) -> dict[str, TriggerRule]:
     """Task id -> its trigger rule; a teardown waits for all."""
     return {task_id: TriggerRule.ALL_DONE if task.teardown_of else task.trigger_rule for task_id, task in tasks.items()}
+
+
+def special_rules_of(tasks: Mapping[str, Operator]) -> dict[str, TriggerRule]:
+    """The same of those tasks only, few as a rule, whose rule is not ``all_success``."""
+    usual = TriggerRule.ALL_SUCCESS
+    return rules_of({name: task for name, task in tasks.items() if task.teardown_of or task.trigger_rule is not usual})

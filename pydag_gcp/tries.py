@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Callable
@@ -31,6 +32,8 @@ from pydag_gcp.threads import Threads
 from pydag_gcp.verdicts import Verdicts
 
 LogHandler = Callable[[str, int], logging.Handler]
+
+_ALONE = contextlib.nullcontext()
 
 
 class Course(Protocol):
@@ -177,7 +180,7 @@ class Tries:
             self.store.end_try(self._plan.run_id, task_id, number, end.state, error=text, at=now)
             self._try_later(task_id, number, text)
             return
-        with self.store.together():  # so that no kill can part its end from its record, nor from what ends with it
+        with self.store.together() if end.records else _ALONE:  # so that no kill can part its end from its record
             if end.records:
                 self._verdicts.keep(end.records)
             self._course.end_task(task_id, end.state, result=end.result, error=text, at=now, try_number=number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -52,6 +53,7 @@ def test_a_shape_is_what_it_is_called(name: str, tasks: int, edges: int, work: f
     assert sum(len(above) for above in found.upstream.values()) == edges
     assert found.work == pytest.approx(work)
     assert found.critical == pytest.approx(critical)
+    assert all(above in found.upstream[task] for above, task in itertools.pairwise(found.longest))
 
 
 @pytest.mark.parametrize("name", [name for name in SHAPES if name != "W6"])

@@ -13,6 +13,7 @@ from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from pydag_gcp import DAG, Operator, Table, fingerprint, outline, settings, task
+from pydag_gcp.function import BranchTask, FunctionTask, twin_of
 from pydag_gcp.operator import Context
 from pydag_gcp.planner import Plan, plan
 
@@ -37,6 +38,11 @@ def one() -> int:
 @task
 def other() -> int:
     return 2
+
+
+@task.branch
+def picks() -> None:
+    return None
 
 
 @task
@@ -80,6 +86,32 @@ def test_tasks_that_are_alike_are_written_once() -> None:
     assert [kind["operator"] for kind in found["kinds"]] == ["FunctionTask", "FunctionTask", "Step"]
     assert found["tasks"]["one"] == found["tasks"]["one__49"] == 0
     assert found["tasks"]["size"] != found["tasks"]["size__1"]
+
+
+def test_of_very_many_tasks_the_same_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def define() -> None:
+        one() >> size(1, unit="KB") >> Step(task_id="s", trigger_rule="all_done")
+
+    plain = recorded(define)
+    monkeypatch.setattr(outline, "_VERY_MANY", 3)
+    packed = outline.outline(planned(define))
+
+    assert packed.keys() == {"packed"}
+    assert outline.read(json.loads(json.dumps(packed))) == plain
+
+
+def test_twins_are_written_as_if_each_had_been_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def define() -> None:
+        for _ in range(3):
+            one() >> picks() >> one.options(priority=3)()
+
+    found = planned(define)
+    assert {type(made) for made in found.tasks.values() if twin_of(made)} == {FunctionTask, BranchTask}
+    written = outline.outline(found)
+
+    monkeypatch.setattr(outline, "twin_of", lambda _: None)
+    assert outline.outline(found) == written
+    assert len(written["kinds"]) == 5  # each branch picks from tasks of its own
 
 
 def test_what_is_not_told_by_fields_alone_is_asked_of_each_task() -> None:

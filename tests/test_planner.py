@@ -25,7 +25,7 @@ from pydag_gcp.resources import Resource, Table
 from pydag_gcp.runtime_value import Param
 from pydag_gcp.secret import Secret
 from pydag_gcp.settings import load
-from pydag_gcp.states import TaskState
+from pydag_gcp.states import TaskState, TriggerRule
 from pydag_gcp.store import Store
 from tests.test_scheduler import dags
 
@@ -99,6 +99,37 @@ def test_checks_happen_before_anything_runs(dag: DAG) -> None:
 
 def test_what_is_written_is_known(dag: DAG) -> None:
     assert planned(dag, logical_date=DAY).written_tables() == {Table("d.t$20260203")}
+
+
+def test_of_tasks_that_are_made_alike_each_is_rendered(project: Path) -> None:
+    @task(reads=[], writes=["d.{{ task_id }}"])
+    def load() -> None: ...
+
+    with DAG("alike") as dag:
+        for _ in range(3):
+            load()
+    names = {f"{planned(dag).clients.target.project}.d.{name}" for name in ("load", "load__1", "load__2")}
+    assert {table.table for table in planned(dag).written_tables()} == names
+
+
+def test_tasks_that_are_made_alike_race_as_any_others(project: Path) -> None:
+    @task(reads=[], writes=["d.t"])
+    def load() -> None: ...
+
+    with DAG("alike") as dag:
+        tasks = [load() for _ in range(3)]
+    with pytest.raises(DefinitionError, match="task 'load__1': is in a race with task 'load': 'load' writes"):
+        planned(dag)
+    tasks[0] >> tasks[1] >> tasks[2]
+    assert planned(dag).warnings == ()
+
+
+def test_the_rules_of_a_plan_are_those_that_are_not_the_usual_one(project: Path) -> None:
+    with DAG("rules") as dag:
+        first = Write(task_id="first", table=Table("d.t"))
+        first >> Write(task_id="second", table=Table("d.u"), trigger_rule="all_done")
+        first >> Write(task_id="clean", table=Table("d.v"), teardown_of=first)
+    assert planned(dag).rules == dict.fromkeys(("second", "clean"), TriggerRule.ALL_DONE)
 
 
 def test_planning_leaves_no_trace(dag: DAG) -> None:

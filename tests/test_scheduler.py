@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import random
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pydag_gcp.readiness import Node
 from pydag_gcp.scheduler import FREE, Lane, Scheduler
 from pydag_gcp.states import TaskState, TriggerRule
 
@@ -174,6 +176,33 @@ def test_wrong_calls_are_refused() -> None:
     scheduler.finish("a", S)
     with pytest.raises(ValueError, match="success -> failed"):
         scheduler.finish("a", F)
+    with pytest.raises(ValueError, match="task 'a' is success, not started"):
+        scheduler.again("a")
+
+
+def test_little_is_kept_of_tasks_that_have_ended() -> None:
+    scheduler = Scheduler({"gone-a": [], "gone-b": ["gone-a"], "gone-c": ["gone-b"], "there": ["gone-a"]})
+    for name, state in (("gone-a", S), ("gone-b", F)):
+        assert scheduler.ready() == name
+        scheduler.start(name)
+        scheduler.finish(name, state)
+
+    kept = [one.task_id for one in gc.get_objects() if type(one) is Node]
+    assert [name for name in kept if name in ("gone-a", "gone-b", "gone-c", "there")] == ["there"]
+
+
+def test_a_teardown_knows_that_its_setup_was_started_when_that_has_ended_long_ago() -> None:
+    upstream = {"create": [], "job": ["create"], "delete": ["job"]}
+    for started, state in ((True, S), (False, K)):
+        scheduler = Scheduler(upstream, teardowns={"delete": ["create"]})
+        if started:
+            scheduler.start("create")
+        ends = scheduler.finish("create", state)
+        if started:
+            scheduler.start("job")
+            ends += scheduler.finish("job", S)
+        assert scheduler.ready() == ("delete" if started else None)
+        assert ends == ([] if started else [("job", K), ("delete", K)])
 
 
 # Two upstreams end in these states; the task then starts (True) or ends so without starting.
