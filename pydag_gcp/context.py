@@ -72,7 +72,8 @@ class Context:
 
     def of_try(self, task_id: str, try_number: int = 0) -> Context:
         """The context of a try of a task of the same run: there are very many, so that it is copied as it stands."""
-        fields = {**self.__dict__, "task_id": task_id, "try_number": try_number}
+        fields = self.__dict__.copy()
+        fields["task_id"], fields["try_number"] = task_id, try_number
         fields.pop("log", None)  # that is of one try
         copy = object.__new__(Context)
         object.__setattr__(copy, "__dict__", fields)
