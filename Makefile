@@ -27,7 +27,7 @@ run: $(VENV)/.local
 
 test: $(VENV)/.dev
 	@echo "== Running all tests"
-	@$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev
 	@echo "== Linting"

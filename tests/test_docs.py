@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,13 +65,12 @@ def all_commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tu
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=str)
-def test_pipelines_are_valid(block: Block, project: Path) -> None:
+def test_pipelines_are_valid(block: Block, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "pipeline.py").write_text(block.text)
 
-    pydag = Path(sys.executable).with_name("pydag")
-    ended = subprocess.run([pydag, "validate", "pipeline.py"], cwd=project, capture_output=True, text=True, check=False)
+    code = cli.main(["validate", "pipeline.py"])
 
-    assert ended.returncode == 0, ended.stderr
+    assert code == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("block", blocks("toml"), ids=str)

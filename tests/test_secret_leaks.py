@@ -235,22 +235,21 @@ def test_what_cannot_be_a_secret_is_refused(project: Project, value: str, said: 
     assert value not in refused.stderr
 
 
-@pytest.mark.parametrize("word", ["upstream", "tasks", "operator", "takes"])
-def test_a_secret_that_is_a_common_word_leaves_the_record_of_the_run_whole(project: Project, word: str) -> None:
-    # Given a secret that is also the name of something else
+def test_secrets_that_are_common_words_leave_the_record_of_the_run_whole(project: Project) -> None:
+    # Given secrets that are also the names of something else
+    words = {"W1": "upstream", "W2": "tasks", "W3": "operator", "W4": "takes"}
     (project.folder / "word.py").write_text(
         "from pydag_gcp import DAG, Secret, task\n"
         "with DAG('word') as dag:\n"
         "    @task\n"
-        "    def gives(x): return 1\n"
+        "    def gives(words): return 1\n"
         "    @task\n"
         "    def takes(n): return n\n"
-        "    takes(gives(Secret('env:DB_LOGIN')))\n"
+        f"    takes(gives([Secret('env:' + name) for name in {[*words]}]))\n"
     )
-    environment = {**project.environment, "DB_LOGIN": word}
     ran = subprocess.run(
-        [PYDAG, "run", "word.py", "--json"], cwd=project.folder, env=environment, capture_output=True, text=True,
-        timeout=60, check=True,
+        [PYDAG, "run", "word.py", "--json"], cwd=project.folder, env={**project.environment, **words},
+        capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     # When the run is shown later
     shown = project.pydag("show", json.loads(ran.stdout)["run_id"], "--json")

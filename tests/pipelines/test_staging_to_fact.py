@@ -84,18 +84,23 @@ def test_the_same_pipeline_in_yaml_gives_the_same_tables(cloud: Cloud, sample: d
     assert cloud.snapshot("from_yaml") == sample
 
 
-def test_another_input_replaces_every_row(cloud: Cloud) -> None:
-    # Given a fact table made of the sample
+@pytest.fixture(scope="module")
+def other(cloud: Cloud) -> str:
+    """A dataset with tables made of the sample, which tests may replace."""
     ingested(cloud, SAMPLE, "other")
+    return "other"
 
+
+def test_another_input_replaces_every_row(cloud: Cloud, other: str) -> None:
+    # Given a fact table made of the sample
     # When it is made of rows of other years and of none that the pipeline keeps but two
     rows = b"1,cars,2031-01-01\n2,food,2022-05-05\n3,cars,2022-12-31\n4,food,2021-01-01\n5,cars,2021-02-03\n"
     cloud.put("input/other.csv", HEADER + b"\n" + rows)
-    ingested(cloud, "input/other.csv", "other")
+    ingested(cloud, "input/other.csv", other)
 
     # Then nothing of the sample is left
-    assert cloud.rows("other") == Counter([(3, "cars", date(2022, 12, 31)), (4, "food", date(2021, 1, 1))])
-    assert sum(cloud.rows("other", "mytable").values()) == 5
+    assert cloud.rows(other) == Counter([(3, "cars", date(2022, 12, 31)), (4, "food", date(2021, 1, 1))])
+    assert sum(cloud.rows(other, "mytable").values()) == 5
 
 
 def test_line_ends_in_and_between_rows(cloud: Cloud) -> None:
@@ -115,13 +120,16 @@ def test_line_ends_in_and_between_rows(cloud: Cloud) -> None:
     )
 
 
-def test_an_input_without_rows_leaves_empty_tables(cloud: Cloud) -> None:
-    ingested(cloud, SAMPLE, "emptied")
+def test_an_input_without_rows_leaves_empty_tables(cloud: Cloud, other: str) -> None:
+    # Given tables with rows, and an input that has none
+    assert all(cloud.snapshot(other).values())
     cloud.put("input/header.csv", HEADER + b"\n")
 
-    ingested(cloud, "input/header.csv", "emptied")
+    # When
+    ingested(cloud, "input/header.csv", other)
 
-    assert cloud.snapshot("emptied") == {f"mytable{n}": Counter() for n in ("", 1, 2, 3)}
+    # Then
+    assert cloud.snapshot(other) == {f"mytable{n}": Counter() for n in ("", 1, 2, 3)}
 
 
 def test_a_million_rows(
@@ -140,9 +148,7 @@ def test_a_million_rows(
 @pytest.mark.parametrize(
     ("row", "line"),
     [
-        pytest.param("1,cars", 3, id="too few columns"),
-        pytest.param("1,cars,2022-01-01,more", 3, id="too many columns"),
-        pytest.param("one,cars,2022-01-01", 3, id="no integer"),
+        # test_csv_to_staging.py has all that a row can be
         pytest.param("1,cars,2022-02-30", 3, id="impossible date"),
         pytest.param('1,"cars,2022-01-01', 4, id="open quote"),
     ],

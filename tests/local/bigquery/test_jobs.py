@@ -7,6 +7,7 @@ https://cloud.google.com/bigquery/docs/running-jobs#generate-jobid.
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -375,28 +376,39 @@ def process(home: Path) -> Iterator[tuple[subprocess.Popen[str], bigquery.Client
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", [0.0, 0.01, 0.05, 0.15, 0.4])
-def test_a_kill_at_any_moment_loses_nothing_and_does_nothing_twice(tmp_path: Path, delay: float) -> None:
-    # Given a dozen accepted jobs, each adding one row to one of two tables, and a kill -9 a moment later
-    with process(tmp_path) as (running, client):
-        client.create_dataset("d")
-        for table in ("a", "b"):
-            client.query_and_wait(f"CREATE TABLE d.{table} AS SELECT -1 AS n")
-        accepted = []
-        for number in range(12):
-            sql = f"INSERT INTO d.{'ab'[number % 2]} (n) VALUES ({number})"
-            accepted.append(client.query(sql, job_id=f"job{number}", job_retry=None).job_id)
-        script = "INSERT INTO d.a (n) VALUES (100); INSERT INTO d.b (n) VALUES (100)"
-        accepted.append(client.query(script, job_id="script", job_retry=None).job_id)
-        time.sleep(delay)
-        running.send_signal(signal.SIGKILL)
-    # When it is started again
+def test_a_kill_at_any_moment_loses_nothing_and_does_nothing_twice(tmp_path: Path) -> None:
+    accepted: list[str] = []
+    for delay in (0.0, 0.01, 0.05, 0.15, 0.4):
+        # Given a dozen accepted jobs, each adding one row to one of two tables, and a kill -9 a moment later
+        with process(tmp_path) as (running, client):
+            settled(client, accepted)
+            accepted = accept_a_dozen(client)
+            time.sleep(delay)
+            running.send_signal(signal.SIGKILL)
+    # When it is started again, then every job has succeeded, and each row is there once
     with process(tmp_path) as (_, client):
-        deadline = time.monotonic() + 30
-        while any(client.get_job(job).state != "DONE" for job in accepted) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        # Then every job has succeeded, and each row is there once
-        assert [client.get_job(job).error_result for job in accepted] == [None] * 13
+        settled(client, accepted)
+
+
+def accept_a_dozen(client: bigquery.Client) -> list[str]:
+    """Begin a dozen jobs and a script on two new tables."""
+    name = secrets.token_hex(4)
+    client.create_dataset("d", exists_ok=True)
+    for table in ("a", "b"):
+        client.query_and_wait(f"CREATE OR REPLACE TABLE d.{table} AS SELECT -1 AS n")
+    statements = [f"INSERT INTO d.{'ab'[number % 2]} (n) VALUES ({number})" for number in range(12)]
+    statements.append("INSERT INTO d.a (n) VALUES (100); INSERT INTO d.b (n) VALUES (100)")
+    jobs = [client.query(sql, job_id=f"{name}-{n}", job_retry=None) for n, sql in enumerate(statements)]
+    return [str(job.job_id) for job in jobs]
+
+
+def settled(client: bigquery.Client, accepted: list[str]) -> None:
+    """Wait for the end of what was accepted before the kill, if anything was; all of it is done once."""
+    deadline = time.monotonic() + 30
+    while any(client.get_job(job).state != "DONE" for job in accepted) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [client.get_job(job).error_result for job in accepted] == [None] * len(accepted)
+    if accepted:
         found = [[row.n for row in client.list_rows(f"p.d.{table}")] for table in ("a", "b")]
         assert sorted(found[0]) == [-1, *range(0, 12, 2), 100]
         assert sorted(found[1]) == [-1, *range(1, 12, 2), 100]

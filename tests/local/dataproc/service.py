@@ -29,12 +29,18 @@ REGION = "us-central1"
 State = dataproc_v1.JobStatus.State
 
 
+def pause(waited: float) -> float:
+    """How long to sleep until the next look, in seconds: looks take time from what is waited for."""
+    return min(0.1, 0.005 + waited / 10)
+
+
 def finish(operation: Any, *, seconds: float = 60) -> Any:
     """Wait for an operation's end, without the client's pauses of a second."""
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while not operation.done():
-        assert time.monotonic() < deadline, operation.metadata
-        time.sleep(0.005)
+        waited = time.monotonic() - began
+        assert waited < seconds, operation.metadata
+        time.sleep(pause(waited))
     return operation.result()
 
 
@@ -160,10 +166,11 @@ class DataprocService:
     def until(self, job: dataproc_v1.Job | str, *states: int, seconds: float = 90) -> dataproc_v1.Job:
         """Poll a job until it is in one of some states (default: over)."""
         wanted = states or (State.DONE, State.ERROR, State.CANCELLED)
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
         while (current := self.get(job)).status.state not in wanted:
-            assert time.monotonic() < deadline, f"still {State(current.status.state).name}: {self.output(current)}"
-            time.sleep(0.01)
+            waited = time.monotonic() - began
+            assert waited < seconds, f"still {State(current.status.state).name}: {self.output(current)}"
+            time.sleep(pause(waited))
         return current
 
     def run(self, main: str, **pyspark: Any) -> dataproc_v1.Job:
