@@ -79,6 +79,10 @@ class World:
             self.doubled.append((*what, read))
         self.added.setdefault(what, {}).update(read)
 
+    def replaces(self, task_id: str) -> None:
+        """A task that may have added before belongs to a chain that replaces now: nothing is left of what it added."""
+        self.additions = {what: tick for what, tick in self.additions.items() if what[2] != task_id}
+
     @property
     def now(self) -> datetime:
         return START + timedelta(minutes=self.minutes)
@@ -275,6 +279,7 @@ class Drive:
         if self.accumulates(task_id) and step.mode != "create":
             self.world.additions[name(step.into), step.into.partition or "", task_id, self._date] = next(cloud.ticks)
         else:
+            self.world.replaces(task_id)
             told = step.steady and (type(step).cached_by_default or step.cache) and (step.known or step.cache)
             cloud.made(step, [sorted(reads.items(), key=repr), value, "" if told else self.plan.run_id])
         if step.mode != "create" or name(step.into) not in cloud.tables:
