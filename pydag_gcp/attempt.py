@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydag_gcp.errors import JobUnsettled, LocalCloudError, TaskError, TaskTimeout
 from pydag_gcp.limits import Limits
@@ -34,14 +35,16 @@ GRACE = 60.0
 _LARGEST, _DEEPEST = 16_000_000, 100
 
 
-class Outcome(NamedTuple):
+@dataclass(slots=True)
+class Outcome:
     """What came of a call: a value, or the error it raised."""
 
     value: Any = None
     error: BaseException | None = None
 
 
-class End(NamedTuple):
+@dataclass(slots=True)
+class End:
     """How a try ended.
 
     Attributes:
@@ -94,6 +97,9 @@ class Driver(Protocol):
 
     def clock(self) -> float:
         """Seconds on a clock that never goes back."""
+
+    def moment(self) -> datetime:
+        """The date and time at which it happens what is done now."""
 
     def begun(self, attempt: Attempt) -> None:
         """Record that a try begins, and tell whoever watches.
@@ -171,7 +177,7 @@ class Attempt(ABC):
         self.task = task
         self.ctx = ctx
         self.driver = driver
-        self.started = datetime.now(UTC)
+        self.started = driver.moment()
         self._began = driver.clock()
 
     def start(self) -> None:

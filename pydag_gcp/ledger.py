@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,17 +37,21 @@ class Ledger:
         store: Where it is recorded.
         listeners: Called with every event.
         past: What is known of the run, if it goes on.
+        moment: Tells when it happens what is done now.
     """
 
-    def __init__(self, plan: Plan, store: Store, listeners: Sequence[Listener], past: Past | None = None) -> None:
+    def __init__(
+        self, plan: Plan, store: Store, listeners: Sequence[Listener], past: Past | None, moment: Callable[[], datetime]
+    ) -> None:
         self.rows = {task_id: Row() for task_id in plan.tasks} if past is None else _known(plan.tasks, past)
-        self.started = past.started if past else datetime.now(UTC)
+        self.started = past.started if past else moment()
         self.redact = Redactor()
         self._plan = plan
         self._run_id = plan.run_id
         self._store = store
         self._listeners = tuple(listeners)
         self._past = past
+        self._moment = moment
         self._billed = sum(map(_billed, self.rows.values())) if past else 0
 
     # the run -----------------------------------------------------------------------------------------------------
@@ -70,7 +74,7 @@ class Ledger:
             self._reopen(self._past)
         self._emit(
             RunStarted(
-                at=datetime.now(UTC),
+                at=self._moment(),
                 run_id=plan.run_id,
                 dag_id=plan.dag.dag_id,
                 target=target,
@@ -143,7 +147,7 @@ class Ledger:
     def warn(self, message: str, *, task_id: str | None = None) -> None:
         """Tell what the user should know."""
         message = self.redact(message)
-        self._emit(RunWarned(at=datetime.now(UTC), run_id=self._plan.run_id, message=message, task_id=task_id))
+        self._emit(RunWarned(at=self._moment(), run_id=self._plan.run_id, message=message, task_id=task_id))
 
     # its tasks ---------------------------------------------------------------------------------------------------
 
@@ -173,7 +177,7 @@ class Ledger:
         """Give a task another state, or tell more of it."""
         row = self.rows[task_id]
         row.state = state
-        self._tell(datetime.now(UTC), task_id, row, detail, error, job_id)
+        self._tell(self._moment(), task_id, row, detail, error, job_id)
 
     def settle(
         self,
@@ -183,12 +187,11 @@ class Ledger:
         result: Any = None,
         error: str | None = None,
         detail: str = "",
-        at: datetime | None = None,
         try_number: int | None = None,
     ) -> None:
-        """Give a task its final state, and record it; as of now unless it was just before, when a try of it ended."""
+        """Give a task its final state, and record it, and in the same way a try that ended with it."""
         row = self.rows[task_id]
-        row.result, row.error, row.ended = result, error, at or datetime.now(UTC)
+        row.result, row.error, row.ended = result, error, self._moment()
         self._store.end_task(
             self._run_id,
             task_id,

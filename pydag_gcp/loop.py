@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 
 # A signal that comes just before the inbox blocks is handled only when something wakes it: this long after, at most.
@@ -40,10 +41,18 @@ class Loop:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
+        self._moment = datetime.now(UTC)
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._timers: list[Timer] = []
         self._numbers = itertools.count()
         self._stopped = False
+
+    def moment(self) -> datetime:
+        """When it awoke: all that is done before it sleeps again happens at one moment.
+
+        As https://docs.libuv.org/en/v1.x/loop.html#c.uv_now: a look at the clock takes long beside what is done.
+        """
+        return self._moment
 
     def soon(self, action: Callable[[], None]) -> None:
         """Have ``action`` called; from any thread, and from a signal handler."""
@@ -73,6 +82,7 @@ class Loop:
             action = inbox.get(timeout=timeout)
         except Empty:
             action = _nothing
+        self._moment = datetime.now(UTC)
         there = inbox.qsize()
         action()
         for _ in range(there):  # and not what comes meanwhile: those who wait for a processor are next

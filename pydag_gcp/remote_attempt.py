@@ -17,7 +17,7 @@ Whatever call goes unanswered, the next one first makes sure that there is someo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, Literal
 
@@ -82,7 +82,7 @@ class RemoteAttempt(Attempt):
             self._start()
             return
         self._handle = handle
-        self._began -= max((datetime.now(UTC) - started).total_seconds(), 0.0)
+        self._began -= max((self.driver.moment() - started).total_seconds(), 0.0)
         self.driver.report(self, TaskState.DEFERRED, f"job {self.job_id}")
         self._next().again_in(0)
 
@@ -162,8 +162,8 @@ class RemoteAttempt(Attempt):
         self._call(self._submit, self._answered)
 
     def _accepted(self, handle: Mapping[str, Any]) -> None:
-        ctx, now = self.ctx, datetime.now(UTC)
-        self.driver.store.submitted(ctx.run_id, ctx.task_id, ctx.try_number, handle=handle, at=now)
+        ctx, at = self.ctx, self.driver.moment()
+        self.driver.store.submitted(ctx.run_id, ctx.task_id, ctx.try_number, handle=handle, at=at)
         self.driver.report(self, TaskState.DEFERRED, f"job {self.job_id}")
         if self._cancelling is not None:
             self._send_cancel()

@@ -6,12 +6,10 @@ or a signal came. Local work and submits run on processors; polls and other shor
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import signal
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -30,7 +28,7 @@ from pydag_gcp.operator import Operator, RemoteOperator
 from pydag_gcp.outages import PATIENCE
 from pydag_gcp.planner import Plan
 from pydag_gcp.preparation import Prepared, prepare
-from pydag_gcp.record import Success
+from pydag_gcp.record import Record, Success
 from pydag_gcp.result import RunResult
 from pydag_gcp.resumption import INTERRUPTED, OpenTry, Past
 from pydag_gcp.retry import RESEND, RESEND_LIMIT, is_transient
@@ -49,7 +47,6 @@ _MOST_ASKED = round(RESEND_LIMIT / RESEND.max_wait)
 
 # To look up a member of an enum takes longer than to use it, and this is done for every task.
 _RUN, _CACHED, _SUCCESS = Verdict.RUN, TaskState.CACHED, TaskState.SUCCESS
-_ALONE = contextlib.nullcontext()
 
 
 @functools.cache
@@ -90,7 +87,7 @@ class Run:
         self._past = past
         self._left: dict[str, OpenTry] = {}
         self._successes: dict[int, Success] = {}
-        self._ledger = Ledger(plan, store, listeners, past)
+        self._ledger = Ledger(plan, store, listeners, past, threads.loop.moment)
         self._plan = replace(plan, context=self._ledger.context(plan.context))
         self._signal: int | None = None
         self._scheduler = Scheduler({})  # until it is known what comes first
@@ -308,8 +305,8 @@ class Run:
         if one.over:
             self._scheduler.again(task_id)
         elif one.job_id is None:
-            now = datetime.now(UTC)
-            self._store.end_try(self._plan.run_id, task_id, one.number, TaskState.FAILED, error=INTERRUPTED, at=now)
+            at = self._loop.moment()
+            self._store.end_try(self._plan.run_id, task_id, one.number, TaskState.FAILED, error=INTERRUPTED, at=at)
             self._tries.uncounted[task_id] += 1
             self._scheduler.again(task_id)
         elif one.handle is None:
@@ -322,19 +319,26 @@ class Run:
         self,
         task_id: str,
         state: TaskState,
-        *,
         result: Any = None,
+        records: tuple[Record, ...] = (),
+        *,
         error: str | None = None,
-        at: datetime | None = None,
         try_number: int | None = None,
     ) -> None:
         """See :class:`pydag_gcp.tries.Course`."""
         others = self._scheduler.finish(task_id, state, self._not_picked(task_id, state, result))
-        with self._store.together() if others else _ALONE:  # so that no kill can part them
-            self._ledger.settle(task_id, state, result=result, error=error, at=at, try_number=try_number)
-            self._verdicts.ended(task_id, self._success(task_id) if state is _SUCCESS else None)
-            for other, outcome in others:
-                self._settle(other, outcome)
+        if records or others:
+            with self._store.together():  # so that no kill can part them
+                self._verdicts.keep(records)
+                self._end(task_id, state, result, error, try_number)
+                for other, outcome in others:
+                    self._settle(other, outcome)
+        else:
+            self._end(task_id, state, result, error, try_number)
+
+    def _end(self, task_id: str, state: TaskState, result: Any, error: str | None, try_number: int | None) -> None:
+        self._ledger.settle(task_id, state, result=result, error=error, try_number=try_number)
+        self._verdicts.ended(task_id, self._success(task_id) if state is _SUCCESS else None)
 
     def _success(self, task_id: str) -> Success:
         """The success of the last try of a task: one value for all tasks whose try has the same number."""

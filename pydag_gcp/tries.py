@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cache, partial
 from itertools import chain
 from typing import Any, Protocol, cast
@@ -33,8 +31,6 @@ from pydag_gcp.verdicts import Verdicts
 
 LogHandler = Callable[[str, int], logging.Handler]
 
-_ALONE = contextlib.nullcontext()
-
 
 class Course(Protocol):
     """What tries need of the run that they belong to."""
@@ -46,13 +42,13 @@ class Course(Protocol):
         self,
         task_id: str,
         state: TaskState,
-        *,
         result: Any = None,
+        records: tuple[Record, ...] = (),
+        *,
         error: str | None = None,
-        at: datetime | None = None,
         try_number: int | None = None,
     ) -> None:
-        """Take the end of a task, now or just before; and of a try of it, in the same way."""
+        """Take the end of a task, and of a try of it in the same way, with the records of its success."""
 
     def fail(self, error: BaseException) -> None:
         """Leave the run as it is."""
@@ -92,7 +88,8 @@ class Tries:
         self.polling = Polling(self, ledger.warn)
         self.setups = frozenset(chain.from_iterable(plan.teardowns.values()))
         # What is only passed on, and often asked for.
-        self.clock, self.work, self.call, self.after = threads.loop.clock, threads.work, threads.call, threads.after
+        self.clock, self.moment = threads.loop.clock, threads.loop.moment
+        self.work, self.call, self.after = threads.work, threads.call, threads.after
         self.needs_observation = verdicts.needs_observation
         self.uncounted = defaultdict[str, int](int)
         self._plan = plan
@@ -175,15 +172,11 @@ class Tries:
         if attempt.service is not None:
             self.limits.end(attempt.service)
         self._logs.close(task_id, number)
-        now = datetime.now(UTC)
         if again:
-            self.store.end_try(self._plan.run_id, task_id, number, end.state, error=text, at=now)
+            self.store.end_try(self._plan.run_id, task_id, number, end.state, error=text, at=self.moment())
             self._try_later(task_id, number, text)
-            return
-        with self.store.together() if end.records else _ALONE:  # so that no kill can part its end from its record
-            if end.records:
-                self._verdicts.keep(end.records)
-            self._course.end_task(task_id, end.state, result=end.result, error=text, at=now, try_number=number)
+        else:
+            self._course.end_task(task_id, end.state, end.result, end.records, error=text, try_number=number)
 
     def leave(self, attempt: Attempt, error: JobUnsettled) -> None:
         """Leave a try open, and with it the run; see :class:`pydag_gcp.attempt.Driver`."""

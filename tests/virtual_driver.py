@@ -67,6 +67,9 @@ class Virtual:
     def clock(self) -> float:
         return self.now
 
+    def moment(self) -> datetime:
+        return datetime.now(UTC)
+
     def after(self, seconds: float, action: Callable[[], None]) -> Timer:
         timer = Timer(self.now + seconds, next(self._numbers), action)
         heapq.heappush(self._timers, timer)
