@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +32,16 @@ _CHANGE_TRY = tries.update().where(
 _FORGET_TASK = tasks.delete().where(
     (tasks.c.run_id == sa.bindparam("of_run")) & (tasks.c.task_id == sa.bindparam("of_task"))
 )
+_FORGET_WITH_TRY = (
+    tries.update()
+    .where((tries.c.run_id == sa.bindparam("of_run")) & (tries.c.task_id == sa.bindparam("of_task")))
+    .where(tries.c.result.is_not(None))
+    .values(result=None, reason=None)
+)
 
 #: Column of a try -> its place in a row.
 _PLACE = {column.name: place for place, column in enumerate(tries.c)}
-_STATE, _ERROR, _ENDED = _PLACE["state"], _PLACE["error"], _PLACE["ended"]
+_STATE, _ERROR, _ENDED, _RESULT, _REASON = (_PLACE[name] for name in ("state", "error", "ended", "result", "reason"))
 _RUNNING = TaskState.RUNNING.value
 
 
@@ -52,16 +58,18 @@ class Batch:
     """Changes in the order in which they were made; what comes of them is what each by itself would have come to."""
 
     def __init__(self, changes: Iterable[Change] = ()) -> None:
-        self._spelt = _speller()
-        self._reason: str | None = None
-        self._told: str | None = None
+        self._moment: datetime | None = None
+        self._told = ""
         self._first: list[tuple[sa.Executable, Mapping[str, Any]]] = []
+        #: Tasks whose ends are taken back: those in the database before anything is written, those in here at once.
+        self._forgotten: list[dict[str, str]] = []
         #: Run and number of a try -> task -> row. No key is made for each row, which takes as long as half of one.
         self._new: defaultdict[tuple[str, int], dict[str, list[Any]]] = defaultdict(dict)
         self._again: list[list[Any]] = []
-        self._changed: dict[tuple[str, str, int], dict[str, Any]] = {}
-        #: Run -> task -> row, if it has ended after all.
-        self._tasks: defaultdict[str, dict[str, tuple[Any, ...] | None]] = defaultdict(dict)
+        #: The same -> other values of a row that is not new.
+        self._changed: defaultdict[tuple[str, int], dict[str, dict[str, Any]]] = defaultdict(dict)
+        #: Run and task -> row, if it ended without a try.
+        self._tasks: dict[tuple[str, str], tuple[Any, ...]] = {}
         self._records: dict[tuple[str, ...], tuple[Any, ...]] = {}
         for change, values in changes:
             change(self, values)
@@ -70,14 +78,15 @@ class Batch:
         """Write it."""
         for statement, values in self._first:
             connection.execute(statement, values)
+        if self._forgotten:
+            for statement in (_FORGET_TASK, _FORGET_WITH_TRY):
+                connection.execute(statement, self._forgotten)
         begun = chain.from_iterable(rows.values() for rows in self._new.values())
         inserts.tries.execute(connection, [*begun, *self._again])
-        for (run_id, task_id, number), values in self._changed.items():
-            connection.execute(_CHANGE_TRY, {"of_run": run_id, "of_task": task_id, "of_try": number, **values})
-        for run_id, rows in self._tasks.items():
-            for task_id in [task_id for task_id, row in rows.items() if row is None]:
-                connection.execute(_FORGET_TASK, {"of_run": run_id, "of_task": task_id})
-            inserts.tasks.execute(connection, [row for row in rows.values() if row is not None])
+        for (run_id, number), changed in self._changed.items():
+            for task_id, values in changed.items():
+                connection.execute(_CHANGE_TRY, {"of_run": run_id, "of_task": task_id, "of_try": number, **values})
+        inserts.tasks.execute(connection, list(self._tasks.values()))
         inserts.records.execute(connection, list(self._records.values()))
 
     # changes -----------------------------------------------------------------------------------------------------
@@ -98,7 +107,7 @@ class Batch:
     def start_try(self, change: tuple[str, str, int, str | None, datetime, str | None]) -> None:
         """A new try: its run, task, number, job's id, when, and what it reads."""
         run_id, task_id, number, job_id, at, reads = change
-        row = [run_id, task_id, number, _RUNNING, job_id, None, None, self._spelt(at), None, None, reads]
+        row = [run_id, task_id, number, _RUNNING, job_id, None, None, self._spelt(at), None, None, reads, None, None]
         if self._new[run_id, number].setdefault(task_id, row) is not row:
             self._again.append(row)  # which the database refuses
 
@@ -109,47 +118,55 @@ class Batch:
         self._change(run_id, task_id, number, values)
 
     def end_try(self, change: tuple[str, str, int, TaskState, str | None, datetime]) -> None:
-        """A try has ended: its run, task, number, how, why, and when."""
+        """A try has ended, its task has not: its run, task, number, how, why, and when."""
         run_id, task_id, number, state, error, at = change
-        self._end_try(run_id, task_id, number, str(state), storable(error), self._spelt(at))
+        values = {"state": str(state), "error": storable(error), "ended": self._spelt(at)}
+        self._change(run_id, task_id, number, values)
 
-    def end_task(
-        self,
-        change: tuple[str, str, TaskState, str, str | None, datetime, str | None, str | None, int | None],
-    ) -> None:
-        """A task has ended, whatever it was before; and a try of it in the same way, if its number is there.
+    def end_with_try(self, change: tuple[str, str, int, TaskState, str, str | None, datetime, str | None]) -> None:
+        """A task has ended with a try, in the same way: its run, task, number, how, result, why, when, why it ran."""
+        run_id, task_id, number, state, result, error, at, reason = change
+        how, ended, error, reason = str(state), self._spelt(at), error and storable(error), reason and storable(reason)
+        row = self._new[run_id, number].get(task_id)
+        if row is None:
+            values = {"state": how, "error": error, "ended": ended, "result": result, "reason": reason}
+            self._change(run_id, task_id, number, values)
+        else:  # as nearly always, and faster
+            row[_STATE], row[_ERROR], row[_ENDED], row[_RESULT], row[_REASON] = how, error, ended, result, reason
 
-        The change is its run, task, how, result, why, when, whose result it took, why it ran, and that number.
-        """
-        run_id, task_id, state, result, error, at, cached_from, reason, number = change
-        how, ended, error = str(state), self._spelt(at), error and storable(error)
-        if reason is not self._reason:  # as a rule that of the task before
-            self._reason, self._told = reason, storable(reason)
-        self._tasks[run_id][task_id] = (run_id, task_id, how, result, error, ended, cached_from, self._told)
-        if number is not None:
-            self._end_try(run_id, task_id, number, how, error, ended)
+    def end_task(self, change: tuple[str, str, TaskState, str, str | None, datetime, str | None, str | None]) -> None:
+        """A task has ended without a try: its run, task, how, result, why, when, whose result it took, why it ran."""
+        run_id, task_id, state, result, error, at, cached_from, reason = change
+        row = (run_id, task_id, str(state), result, storable(error), self._spelt(at), cached_from, storable(reason))
+        self._tasks[run_id, task_id] = row
 
     def forget_task(self, change: tuple[str, str]) -> None:
         """A task has not ended after all: its run, and its id."""
         run_id, task_id = change
-        self._tasks[run_id][task_id] = None
+        self._forgotten.append({"of_run": run_id, "of_task": task_id})
+        self._tasks.pop(change, None)
+        for (of_run, _), rows in self._new.items():
+            if of_run == run_id and task_id in rows:
+                rows[task_id][_RESULT] = rows[task_id][_REASON] = None
+        for (of_run, _), changed in self._changed.items():
+            if of_run == run_id and task_id in changed:
+                changed[task_id].update(result=None, reason=None)
 
     def put_record(self, change: tuple[tuple[str, ...], tuple[Any, ...]]) -> None:
         """A success to remember, instead of the one with this key: that, and its row."""
         key, row = change
         self._records[key] = row
 
-    def _end_try(self, run_id: str, task_id: str, number: int, state: str, error: str | None, ended: str) -> None:
-        row = self._new[run_id, number].get(task_id)
-        if row is None:
-            self._change(run_id, task_id, number, {"state": state, "error": error, "ended": ended})
-        else:
-            row[_STATE], row[_ERROR], row[_ENDED] = state, error, ended
+    def _spelt(self, at: datetime) -> str:
+        """A moment as it is stored; as a rule it is that of the change before, as one turn of a run's loop has one."""
+        if at is not self._moment:
+            self._moment, self._told = at, at.isoformat()
+        return self._told
 
     def _change(self, run_id: str, task_id: str, number: int, values: Mapping[str, Any]) -> None:
         row = self._new[run_id, number].get(task_id)
         if row is None:
-            self._changed.setdefault((run_id, task_id, number), {}).update(values)
+            self._changed[run_id, number].setdefault(task_id, {}).update(values)
             return
         for name, value in values.items():
             row[_PLACE[name]] = value
@@ -160,33 +177,6 @@ def storable(text: str | None) -> str | None:
     if text is None or (text.isascii() and "\0" not in text):
         return text
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-
-
-def _speller() -> Callable[[datetime], str]:
-    """Moments as :meth:`datetime.isoformat` has them.
-
-    To spell one out takes as long as the rest of a row: those of a second share most of it, and digits are looked up.
-    """
-    digits = _three_digits()
-    begin = end = datetime.min.replace(tzinfo=UTC)
-    second = ""
-
-    def spelt(at: datetime) -> str:
-        nonlocal begin, end, second
-        microsecond = at.microsecond
-        if at.tzinfo is not UTC or not microsecond:
-            return at.isoformat()
-        if not begin <= at <= end:
-            begin, end = at.replace(microsecond=0), at.replace(microsecond=999_999)
-            second = at.isoformat()[:19]
-        return f"{second}.{digits[microsecond // 1000]}{digits[microsecond % 1000]}+00:00"
-
-    return spelt
-
-
-@functools.cache
-def _three_digits() -> list[str]:
-    return [f"{number:03d}" for number in range(1000)]
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain, count
+from itertools import chain, compress, count
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,9 +11,8 @@ import sqlalchemy as sa
 #: Most rows of a statement. To prepare one takes as long as to execute it; and to execute one, as long as 50 rows do.
 _MOST = 128
 
-#: What the values of a column are: NULL, the same, or each row has its own.
-_NONE, _SAME, _OWN = "none", "same", "own"
-_Shape = tuple[str, ...]
+#: Of each column, whether its values differ; those that do not are bound once.
+_Shape = tuple[bool, ...]
 
 
 class BulkInsert:
@@ -25,7 +24,6 @@ class BulkInsert:
 
     def __init__(self, statement: sa.Insert) -> None:
         self._statement = statement
-        self._columns = [column.name for column in statement.table.c]
         #: The statement before, for, and after a row.
         self._compiled: dict[_Shape, tuple[str, str, str]] = {}
 
@@ -39,13 +37,12 @@ class BulkInsert:
         for begin in range(0, len(rows), _MOST):
             some = rows[begin : begin + _MOST]
             columns = list(zip(*some, strict=True))
-            shape = tuple(map(_shape, columns))
-            if _OWN not in shape:  # it is one row, or the same twice: no table of values is without a column
-                shape = tuple(_OWN if kind is _SAME else kind for kind in shape)
+            shape = tuple(map(_differ, columns))
+            if not any(shape):  # it is one row, or the same twice: no table of values is without a column
+                shape = (True, *shape[1:])
             before, row, after = self._compiled.get(shape) or self._compile(connection.dialect, shape)
-            same = [values[0] for values, kind in zip(columns, shape, strict=True) if kind is _SAME]
-            own = [values for values, kind in zip(columns, shape, strict=True) if kind is _OWN]
-            bound = (*same, *chain.from_iterable(zip(*own, strict=True)))
+            same = [values[0] for values, differ in zip(columns, shape, strict=True) if not differ]
+            bound = (*same, *chain.from_iterable(zip(*compress(columns, shape), strict=True)))
             connection.exec_driver_sql(before + ", ".join([row] * len(some)) + after, bound)
 
     def _compile(self, dialect: sa.Dialect, shape: _Shape) -> tuple[str, str, str]:
@@ -56,24 +53,16 @@ class BulkInsert:
         """
         style: Callable[..., sa.Dialect] = type(dialect)
         positional = style(paramstyle="qmark" if dialect.paramstyle == "qmark" else "format")
-        names = [name for name, kind in zip(self._columns, shape, strict=True) if kind is not _NONE]
-        kinds = [kind for kind in shape if kind is not _NONE]
-        text = str(self._statement.compile(dialect=positional, column_keys=names))
-        into, _, rest = text.partition(" VALUES (")
+        into, _, rest = str(self._statement.compile(dialect=positional)).partition(" VALUES (")
         row, _, conflict = rest.partition(")")
         places, numbers = row.split(", "), count(1)
-        own = [place for place, kind in zip(places, kinds, strict=True) if kind is _OWN]
-        taken = [
-            place if kind is _SAME else f"column{next(numbers)}" for place, kind in zip(places, kinds, strict=True)
-        ]
+        taken = [f"column{next(numbers)}" if differ else place for place, differ in zip(places, shape, strict=True)]
         before = f"{into} SELECT {', '.join(taken)} FROM (VALUES "  # noqa: S608 - values are bound
-        self._compiled[shape] = parts = (before, f"({', '.join(own)})", f") AS fresh WHERE true{conflict}")
+        own = ", ".join(compress(places, shape))
+        self._compiled[shape] = parts = (before, f"({own})", f") AS fresh WHERE true{conflict}")
         return parts
 
 
-def _shape(values: Sequence[Any]) -> str:
-    """What the values of a column have in common."""
-    first = values[0]
-    if first != values[-1] or values.count(first) < len(values):
-        return _OWN
-    return _NONE if first is None else _SAME
+def _differ(values: Sequence[Any]) -> bool:
+    """Whether the values of a column are not all the same."""
+    return values[0] != values[-1] or values.count(values[0]) < len(values)

@@ -25,6 +25,7 @@ _ADDED: dict[int, tuple[tuple[sa.Table, ...], tuple[sa.Column[object], ...]]] = 
             tries.c.reads,
         ),
     ),
+    3: ((), (tries.c.result, tries.c.reason)),
 }
 
 

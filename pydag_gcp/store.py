@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from pydag_gcp import engines, timings
+from pydag_gcp import ends, engines, timings
 from pydag_gcp.batch import Batch, Change, Inserts, storable
 from pydag_gcp.database import Database, Guard
 from pydag_gcp.errors import PydagError
@@ -25,9 +25,8 @@ from pydag_gcp.journal import Journal
 from pydag_gcp.migration import migrate
 from pydag_gcp.states import RunState, TaskState
 from pydag_gcp.stored_records import StoredRecords
-from pydag_gcp.tables import runs, tasks, tries
+from pydag_gcp.tables import runs, tries
 
-_GOOD = (TaskState.SUCCESS.value, TaskState.CACHED.value)
 _OPEN = (RunState.RUNNING.value, RunState.INTERRUPTED.value)
 
 _RUN = sa.select(runs).where(runs.c.run_id == sa.bindparam("of_run"))
@@ -293,12 +292,17 @@ class Store:
             result: What it returned, as JSON can hold it.
             error: Why it failed.
             at: Now.
-            cached_from: The run whose result it took.
+            cached_from: The run whose result it took; it ended without a try then.
             reason: Why it ran, or did not.
             try_number: The number of its last try, if that ends with it, in the same way.
         """
         said = "null" if result is None else json.dumps(result)
-        self._journal.add((Batch.end_task, (run_id, task_id, state, said, error, at, cached_from, reason, try_number)))
+        if try_number is None:
+            self._journal.add((Batch.end_task, (run_id, task_id, state, said, error, at, cached_from, reason)))
+        elif cached_from is not None:
+            raise ValueError(f"task {task_id!r} cannot have ended with a try and taken run {cached_from!r}'s result")
+        else:
+            self._journal.add((Batch.end_with_try, (run_id, task_id, try_number, state, said, error, at, reason)))
 
     def forget_task(self, run_id: str, task_id: str) -> None:
         """Take back that a task has ended; its tries stay."""
@@ -349,29 +353,22 @@ class Store:
 
     def tasks(self, run_id: str) -> list[dict[str, Any]]:
         """The rows of a run's ended tasks, in the order of their ends."""
-        return self._read(sa.select(tasks).where(tasks.c.run_id == run_id).order_by(tasks.c.ended))
+        return self._read(ends.of_run(run_id))
 
     def tries(self, run_id: str) -> list[dict[str, Any]]:
         """The rows of a run's tries, in the order of their starts."""
-        return self._read(sa.select(tries).where(tries.c.run_id == run_id).order_by(tries.c.started))
+        own = [column for column in tries.c if column.name not in ("result", "reason")]  # the others are its task's
+        return self._read(sa.select(*own).where(tries.c.run_id == run_id).order_by(tries.c.started))
 
     def last_result(self, dag_id: str, target: str, task_id: str) -> dict[str, Any] | None:
         """The row of a task's newest success over all runs of a DAG on a target, or None."""
-        query = (
-            sa.select(tasks)
-            .join(runs)
-            .where(runs.c.dag_id == dag_id, runs.c.target == target)
-            .where(tasks.c.task_id == task_id, tasks.c.state.in_(_GOOD))
-            .order_by(tasks.c.ended.desc())
-            .limit(1)
-        )
-        found = self._read(query)
+        found = self._read(ends.last_good(dag_id, target, task_id))
         return found[0] if found else None
 
     def durations(
         self, dag_id: str, target: str, *, most_runs: int = 3, enough: int = 1000, most_tries: int = 100_000
     ) -> dict[str, float]:
-        """The median of the seconds that successful tries of each task took, as far as is known.
+        """The median of the seconds that successful tries of each task took, to the millisecond, as far as is known.
 
         Args:
             dag_id: The DAG.

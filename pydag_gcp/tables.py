@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 #: Raised with every change of the tables; :mod:`pydag_gcp.migration` brings older ones here.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = sa.MetaData()
 
@@ -36,6 +36,7 @@ runs = sa.Table(
     sa.Column("driven_since", _TEXT),  # when the process that drives it took it up
 )
 
+#: The ends of tasks, save for those that ended together with a try; see :mod:`pydag_gcp.ends`.
 tasks = sa.Table(
     "tasks",
     metadata,
@@ -65,6 +66,9 @@ tries = sa.Table(
     sa.Column("ended", _TEXT),
     # since version 2
     sa.Column("reads", _TEXT),  # versions of what it reads, as seen before it began
+    # since version 3, of its task, if that ended with it
+    sa.Column("result", _TEXT),  # never NULL then: "null" is what a task returned that returned nothing
+    sa.Column("reason", _TEXT),
 )
 
 # since version 2

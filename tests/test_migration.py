@@ -87,6 +87,36 @@ def test_version_1_keeps_all_that_it_knew(old: Path) -> None:
         store.end_run("run1", RunState.SUCCESS, at=NOW)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_version_2_keeps_the_ends_that_it_knew(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
+    # Given tasks that ended with a try, as version 2 recorded it
+    found = url(tmp_path / "pydag.db") if kind == "sqlite" else request.getfixturevalue("postgresql_url")
+    with Store(found) as store:
+        store.start_run(
+            run_id="r", dag_id="dag", target="local", logical_date=NOW, definition={}, pid=1, host="h", at=NOW
+        )
+        for task_id in ("again", "kept"):
+            store.start_try("r", task_id, 1, job_id=None, at=NOW)
+            store.end_try("r", task_id, 1, TaskState.SUCCESS, error=None, at=NOW)
+            store.end_task("r", task_id, TaskState.SUCCESS, result=task_id, at=NOW, reason="new")
+        store.settled()
+        for column in ("result", "reason"):
+            store.database.write(sa.text(f"ALTER TABLE tries DROP COLUMN {column}"))
+        store.database.write(schema_version.update().values(version=2))
+    # When it is gone on with, one of them anew
+    with Store(found) as store:
+        assert sorted((row["task_id"], row["result"], row["reason"]) for row in store.tasks("r")) == [
+            ("again", '"again"', "new"),
+            ("kept", '"kept"', "new"),
+        ]
+        store.forget_task("r", "again")
+        store.start_try("r", "again", 2, job_id=None, at=NOW)
+        assert [row["task_id"] for row in store.tasks("r")] == ["kept"]
+        store.end_task("r", "again", TaskState.FAILED, at=NOW, try_number=2)
+        # Then both ends are there
+        assert {row["task_id"]: row["state"] for row in store.tasks("r")} == {"again": "failed", "kept": "success"}
+
+
 def test_a_migrated_database_is_like_a_new_one(old: Path, tmp_path: Path) -> None:
     with Store(url(old)), Store(url(tmp_path / "new.db")):
         pass

@@ -333,4 +333,4 @@ def test_a_store_that_is_only_read_has_no_thread(tmp_path: Path) -> None:
     before = threading.active_count()
     with Store(url(tmp_path)) as store:
         assert store.runs() == []
-        assert threading.active_count() == before
+        assert threading.active_count() <= before  # who closes an idle database may end just now

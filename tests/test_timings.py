@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pydag_gcp import database
 from pydag_gcp.states import TaskState
 from pydag_gcp.store import Store
-from pydag_gcp.timings import Timings
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 
@@ -40,11 +38,15 @@ def took(store: Store, run_id: str, task_id: str, seconds: float, number: int = 
     store.end_try(run_id, task_id, number, TaskState.SUCCESS, error=None, at=NOW + timedelta(seconds=seconds))
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 7, 1000])
-def test_it_does_not_matter_how_many_rows_are_read_at_a_time(
-    store: Store, at_once: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database, "_SOME", at_once)
+def test_what_a_task_took_is_known_to_the_millisecond(store: Store) -> None:
+    known = {"nothing": 0.0, "a\"b\\c'd": 0.001, "short": 0.25, "long": 100 * 86400.5}
+    for task_id, seconds in known.items():
+        took(store, "run1", task_id, seconds)
+    took(store, "run1", "shorter", 0.0001)
+    assert store.durations("dag", "local", enough=1) == {**known, "shorter": 0.0}
+
+
+def test_of_two_runs_the_one_in_the_middle_counts(store: Store) -> None:
     for place in range(7):
         took(store, "run1", f"t{place}", place)
         took(store, "run0", f"t{place}", place + 0.5)
@@ -55,10 +57,8 @@ def test_it_does_not_matter_how_many_rows_are_read_at_a_time(
 def test_tries_that_took_the_same_count_each(store: Store) -> None:
     for number, seconds in enumerate([0, -1, 0, 3, 3], start=1):  # a clock may be set back
         took(store, "run1", "t", seconds, number)
-    store.settled()
-    known = Timings()
-    known.add(store.database, "run1", most=9)
-    assert (known.tries, known.medians()) == (5, {"t": 0.0})
     assert store.durations("dag", "local") == {"t": 0.0}
+    assert store.durations("dag", "local", enough=5) == {"t": 0.0}
     took(store, "run0", "t", 3)
-    assert store.durations("dag", "local") == {"t": 1.5}
+    assert store.durations("dag", "local", enough=5) == {"t": 0.0}
+    assert store.durations("dag", "local", enough=6) == {"t": 1.5}

@@ -223,7 +223,8 @@ class Project:
 
     def succeeded(self, run_id: str) -> set[str]:
         """The tasks that a run has executed with success; a cached one was not."""
-        found = self.stored(f"SELECT task_id FROM tasks WHERE run_id = '{run_id}' AND state = 'success'")
+        ended = "state = 'success' AND result IS NOT NULL"
+        found = self.stored(f"SELECT task_id FROM tries WHERE run_id = '{run_id}' AND {ended}")
         return {str(task_id) for (task_id,) in found}
 
     def last_run(self) -> str:

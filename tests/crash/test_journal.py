@@ -51,8 +51,11 @@ try:
     while number < most:
         with store.together():
             for _ in range(chance.choice((1, 1, 1, 2, 50, 300))):
-                store.end_try("r", str(number), 1, TaskState.SUCCESS, error=None, at=now())
-                store.end_task("r", str(number), TaskState.SUCCESS, at=now())
+                if chance.random() < 0.5:
+                    store.end_task("r", str(number), TaskState.SUCCESS, at=now(), try_number=1)
+                else:
+                    store.end_try("r", str(number), 1, TaskState.SUCCESS, error=None, at=now())
+                    store.end_task("r", str(number), TaskState.SUCCESS, at=now())
                 number += 1
                 store.start_try("r", str(number), 1, job_id=None, at=now())
         if number % 7 == 0:
