@@ -155,7 +155,8 @@ class Ledger:
         """Take note that a try begins, and why."""
         row = self.rows[task_id]
         row.state, row.tries, row.started, row.reason = _RUNNING, try_number, row.started or at, reason
-        self._tell(at, task_id, row, job_id=job_id)
+        if self._listeners:
+            self._emit(TaskChanged(at, self._run_id, task_id, _RUNNING, try_number, "", None, job_id))
 
     def take_up(self, task_id: str, try_number: int, reason: str, *, at: datetime) -> None:
         """Take note that a try goes on that another process began."""

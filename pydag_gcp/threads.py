@@ -53,11 +53,11 @@ class Threads:
             then: Takes its outcome.
         """
         workers = self._workers
-        workers.submit(partial(self._do, function, partial(self._worked, workers, slots, then)))
+        workers.submit(partial(self._work, workers, slots, function, then))
 
     def call(self, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
         """Call ``function``, which is short and holds no processor, then ``then`` in the loop."""
-        self._callers.submit(partial(self._do, function, then))
+        self._callers.submit(partial(self._call, function, then))
 
     def give_up_workers(self) -> None:
         """Give all processors back: a function that does not return must not keep anybody waiting any more."""
@@ -65,14 +65,22 @@ class Threads:
         self._workers = Workers("pydag-processor", self.share.size)
         self.share.give(self.share.held)
 
-    def _do(self, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
-        try:
-            outcome = Outcome(function())
-        except BaseException as error:  # noqa: BLE001 - a task's own code: whatever it raises is its outcome
-            outcome = Outcome(error=error)
-        self.loop.soon(partial(then, outcome))
+    def _work(
+        self, workers: Workers, slots: int, function: Callable[[], Any], then: Callable[[Outcome], None]
+    ) -> None:
+        self.loop.soon(partial(self._worked, workers, slots, then, _outcome_of(function)))
+
+    def _call(self, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
+        self.loop.soon(partial(then, _outcome_of(function)))
 
     def _worked(self, workers: Workers, slots: int, then: Callable[[Outcome], None], outcome: Outcome) -> None:
         if workers is self._workers:  # and not those that were given up, with all that they held
             self.share.give(slots)
         then(outcome)
+
+
+def _outcome_of(function: Callable[[], Any]) -> Outcome:
+    try:
+        return Outcome(function())
+    except BaseException as error:  # noqa: BLE001 - a task's own code: whatever it raises is its outcome
+        return Outcome(error=error)
