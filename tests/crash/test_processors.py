@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pydag_gcp import processors
-from pydag_gcp.pool import opened
+from pydag_gcp.pool import MOMENT, opened
 from pydag_gcp.pool_memory import PoolFile, file_in
 from tests.conftest import reaped
 
@@ -132,9 +132,14 @@ def test_what_a_stopped_process_waits_for_goes_to_others(tmp_path: Path, monkeyp
         with holder(tmp_path, seed=1) as process, opened(tmp_path) as pool:
             assert said(process) == "begun"
             waiter = next(entry for entry in pool.table.entries() if entry.pid == process.pid)
-            while not waiter.waits:
-                time.sleep(0.01)
-            process.send_signal(signal.SIGSTOP)
+            stopped = False
+            while not stopped:  # not while it has the lock of the table, which would hold everybody up
+                process.send_signal(signal.SIGCONT)
+                while not waiter.waits:
+                    time.sleep(0.01)
+                process.send_signal(signal.SIGSTOP)
+                with pool.locked(MOMENT) as stopped:
+                    pass
             while time.monotonic() - waiter.seen < 0.2:
                 time.sleep(0.01)
             # When the run gives all of it back
