@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pydag_gcp.planner import Plan
     from pydag_gcp.store import Store
 
+#: The seconds of what is known to take less than a millisecond: more of it, one after another, takes longer still.
+_SHORTEST = 0.0005
+
 
 def known(plan: Plan, store: Store) -> Mapping[str, float]:
     """The seconds that tasks took in earlier runs, as far as there are any, and more than one task to be ordered.
@@ -32,17 +35,15 @@ def remaining(
 
     Args:
         upstream: Task id -> ids of its upstreams, acyclic.
-        known: Task id -> the seconds that it usually takes. One that is unknown takes the median of these; if none is
-            known, every task takes one second.
+        known: Task id -> the seconds that it usually takes, to the millisecond. One that is unknown takes the median of
+            these; if none is known, every task takes one second.
         cached: Tasks that take no time.
     """
     usual = median(known.values())
     longest = dict.fromkeys(upstream, 0.0)
     for task_id in reversed(topological(upstream)):
-        seconds = longest[task_id]
-        if task_id not in cached:
-            seconds += known.get(task_id, usual)
-            longest[task_id] = seconds
+        own = 0.0 if task_id in cached else known.get(task_id, usual) or _SHORTEST
+        longest[task_id] = seconds = longest[task_id] + own
         for above in upstream[task_id]:
             if longest[above] < seconds:
                 longest[above] = seconds
