@@ -68,7 +68,7 @@ class _Reach:
     """What a function refers to, directly or not: each function, value and file once, under its own name."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder.resolve()
+        self._folder = folder
         self._canonical = Canonical(self._other, ordered=True)
         self._labels: dict[int, str] = {}
         self._taken: dict[str, int] = {}
@@ -100,7 +100,7 @@ class _Reach:
         if id(function) not in self._labels:
             if self._canonical.in_a_set and "<" in function.__qualname__:
                 raise Unhashable(f"a set of functions such as {function.__qualname__}() has no order")
-            place = self._shown(function.__code__.co_filename) if own else function.__code__.co_name
+            place = _shown(function.__code__.co_filename, self._folder) if own else function.__code__.co_name
             label = self._free(f"{place}:{function.__qualname__}")
             self._labels[id(function)] = label
             self._kept.append(function)
@@ -110,10 +110,6 @@ class _Reach:
     def _free(self, label: str) -> str:
         self._taken[label] = number = self._taken.get(label, 0) + 1
         return label if number == 1 else f"{label}#{number}"
-
-    def _shown(self, name: str) -> str:
-        file = Path(name).resolve()
-        return file.relative_to(self._folder).as_posix() if file.is_relative_to(self._folder) else file.name
 
     def _function(self, label: str, function: types.FunctionType) -> Json:
         """Write a function; of one that is installed, such as what a decorator makes, only what it was given."""
@@ -129,10 +125,12 @@ class _Reach:
             return [*parts, function.__code__.co_qualname]
         look = _look_at(function.__code__)
         self._check(look, function)
-        here = SourceFile(Path(function.__code__.co_filename).resolve(), function.__globals__.get("__package__") or "")
-        for level, name, members in look.imports:
-            for file in imported(here, name, members, level=level):
-                self._refer_to_file(file)
+        if look.imports:
+            package = function.__globals__.get("__package__") or ""
+            here = SourceFile(Path(function.__code__.co_filename).resolve(), package)
+            for level, name, members in look.imports:
+                for file in imported(here, name, members, level=level):
+                    self._refer_to_file(file)
         return [*parts, look.digest, [[name, self._global(name, function, label)] for name in sorted(look.globals)]]
 
     def _check(self, look: _Look, function: types.FunctionType) -> None:
@@ -191,7 +189,7 @@ class _Reach:
 
     def _refer_to_file(self, file: SourceFile) -> str:
         if file not in self._files:
-            self._files[file] = part = self._free(self._shown(str(file.path)))
+            self._files[file] = part = self._free(_shown(str(file.path), self._folder))
             content, further = look_at(file)
             self._parts[f"code {part}"] = content
             for other in further:
@@ -214,6 +212,13 @@ class _Reach:
         made, arguments, state, items, pairs = (*kept, *(None,) * 3)[:5]
         parts = (made, arguments, state, None if items is None else list(items), None if pairs is None else list(pairs))
         return ["object", *map(self._canonical.form, parts)]
+
+
+@functools.lru_cache(maxsize=1024)  # for each run anew it would take longer than all else of a small function
+def _shown(file: str, folder: Path) -> str:
+    """How a file is named: from the folder of the project if it lies there."""
+    path, folder = Path(file).resolve(), folder.resolve()
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
 
 
 #: What functools.cache makes of a function.

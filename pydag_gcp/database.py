@@ -19,8 +19,6 @@ Values = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 #: Seconds that a server which was there may be gone: it is restarted, or its network blinks.
 _PATIENCE = 30.0
 _PAUSE = 0.25
-#: So many rows are in memory at a time, where there may be many.
-_SOME = 2000
 
 _T = TypeVar("_T")
 
@@ -66,8 +64,7 @@ class Database:
             self._engine = engines.make(url)
             self.insert = engines.insert(url)
         # A server commits each statement by itself: that saves two of three trips.
-        options = {"isolation_level": "AUTOCOMMIT"} if self.serves else {engines.READS: True}
-        self._readers = self._engine.execution_options(**options)
+        self._readers = self._engine.execution_options(isolation_level="AUTOCOMMIT") if self.serves else self._engine
 
     def close(self) -> None:
         """Close all connections."""
@@ -125,13 +122,6 @@ class Database:
         with self._errors():
             return self._again(lambda: self._select(query, values))
 
-    def parts(self, query: sa.Select[Any], values: Mapping[str, Any]) -> Iterator[Sequence[Sequence[Any]]]:
-        """The rows of a query, some at a time, where there may be too many for the memory."""
-        with self._errors():
-            connection, result = self._again(lambda: self._begin_reading(query, values))
-            with connection:
-                yield from result.partitions(_SOME)
-
     def has(self, table: sa.Table) -> bool:
         """Whether there is such a table."""
         with self._errors(), self._readers.connect() as connection:
@@ -141,22 +131,14 @@ class Database:
         with self._readers.connect() as connection:
             return connection.execute(query, values).all()
 
-    def _begin_reading(
-        self, query: sa.Select[Any], values: Mapping[str, Any]
-    ) -> tuple[sa.Connection, sa.CursorResult[Any]]:
-        connection = self._readers.connect()
-        try:
-            return connection, connection.execute(query, values)
-        except BaseException:
-            connection.close()
-            raise
-
     # connections -------------------------------------------------------------------------------------------------
 
     def _prepare(self, action: Callable[[sa.Connection], _T], guard: Guard | None) -> tuple[sa.Connection, _T]:
         """Do all of a transaction but its end; the connection that it is open on, and what the action returned."""
         connection = self._engine.connect()
         try:
+            if not self.serves:
+                connection.exec_driver_sql(engines.BEGIN)
             if guard is not None:
                 guard.confirm(connection)
             return connection, action(connection)

@@ -16,8 +16,9 @@ from pydag_gcp.errors import SettingsError
 if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert
 
-#: Execution option of connections that never write.
-READS = "pydag_reads"
+#: How a transaction that writes begins on SQLite. One that reads before it writes could else fail as "locked" without
+#: waiting for its turn; one that only reads begins by itself, and keeps nobody waiting.
+BEGIN = "BEGIN IMMEDIATE"
 
 _LIKE = "write PYDAG_STORE like sqlite:////folder/pydag.db or postgresql://user@host/database"
 #: Seconds that a statement waits for others.
@@ -79,7 +80,9 @@ def parse(url: str) -> sa.URL:
     if backend == "postgresql" and importlib.util.find_spec("psycopg") is None:
         hint = "install it: pip install 'pydag-gcp[postgres]'"
         raise SettingsError("PYDAG_STORE: PostgreSQL needs psycopg", hint=hint)
-    return parsed.set(drivername="sqlite" if backend == "sqlite" else "postgresql+psycopg")
+    if backend == "sqlite":
+        return parsed.set(drivername="sqlite", database=str(Path(parsed.database or "").absolute()))
+    return parsed.set(drivername="postgresql+psycopg")
 
 
 def place(url: sa.URL) -> str:
@@ -138,7 +141,6 @@ def _left(url: sa.URL) -> list[sa.Engine]:  # noqa: ARG001 - one list for each
 def _sqlite(url: sa.URL) -> sa.Engine:
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY})
     sa.event.listen(engine, "connect", _durable)
-    sa.event.listen(engine, "begin", _begin)
     return engine
 
 
@@ -147,13 +149,6 @@ def _durable(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin(connection: sa.Connection) -> None:
-    # A transaction that reads before it writes could else fail as "locked" without waiting for its turn. One that only
-    # reads keeps nobody waiting: whoever follows a run must not slow it down.
-    if not connection.get_execution_options().get(READS, False):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _postgresql(url: sa.URL) -> sa.Engine:

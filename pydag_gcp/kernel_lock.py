@@ -32,10 +32,9 @@ class KernelLock:
         Raises:
             OSError: The file cannot be made or locked.
         """
-        file.parent.mkdir(parents=True, exist_ok=True)
         with _mutex:
             while _key(file) not in _held:
-                descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                descriptor = _opened(file)
                 key = None
                 try:
                     if not _locked(descriptor, fcntl.LOCK_EX):
@@ -79,6 +78,15 @@ class KernelLock:
             descriptor = _held.pop(self._key, None)
             if descriptor is not None:
                 os.close(descriptor)
+
+
+def _opened(file: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(file, flags, 0o666)
+    except FileNotFoundError:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(file, flags, 0o666)
 
 
 def _key(file: Path) -> tuple[int, int, int] | None:

@@ -55,8 +55,7 @@ class Entry:
     def begin(self, *, pid: int, name: str, run_id: str, most: int, weight: float, now: float) -> None:
         """Be a run's; with its pid, which comes last, it counts."""
         at = self._at
-        for word in range(at, at + _ENTRY):
-            self._words[word] = 0
+        self._bytes[at * _WORD : (at + _ENTRY) * _WORD] = bytes(_ENTRY * _WORD)
         self._words[at + _MOST] = most
         self._reals[at + _WEIGHT] = weight
         self._reals[at + _JOINED] = now
@@ -232,8 +231,9 @@ class PoolTable:
 
     def begin(self, size: int) -> None:
         """Forget everything: nobody uses the table."""
+        used = (_HEADER + self.words[_TOP] * _ENTRY) * _WORD if self.valid else BYTES  # what is untouched costs nothing
         self.words[_MAGIC] = 0
-        self.bytes[_WORD:] = bytes(BYTES - _WORD)
+        self.bytes[_WORD:used] = bytes(used - _WORD)
         self.words[_SIZE] = size
         self.words[_MAGIC] = _LAYOUT
 

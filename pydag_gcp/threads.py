@@ -65,9 +65,7 @@ class Threads:
         self._workers = Workers("pydag-processor", self.share.size)
         self.share.give(self.share.held)
 
-    def _work(
-        self, workers: Workers, slots: int, function: Callable[[], Any], then: Callable[[Outcome], None]
-    ) -> None:
+    def _work(self, workers: Workers, slots: int, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
         self.loop.soon(partial(self._worked, workers, slots, then, _outcome_of(function)))
 
     def _call(self, function: Callable[[], Any], then: Callable[[Outcome], None]) -> None:

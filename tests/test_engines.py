@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +85,11 @@ def test_a_schema_that_the_user_may_not_write_to_is_one_clear_error(postgresql_s
         StoreError, match=r"permission denied for schema public.*; grant the user CREATE on that schema"
     ):
         Store(url)
+
+
+def test_a_relative_path_starts_in_the_folder_that_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        with Store("sqlite:///pydag.db"):
+            assert (tmp_path / name / "pydag.db").exists()
