@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -14,6 +12,7 @@ from pydag_gcp import complete
 from pydag_gcp.cli_execution import Execution, choose_log_format
 from pydag_gcp.cli_exit import INTERRUPTED, exit_code_of, print_document
 from pydag_gcp.cli_options import Options, executed
+from pydag_gcp.garbage import kept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +35,7 @@ def run(pipelines: tuple[str, ...], **given: Any) -> int:
     options.check(len(pipelines))
     if not pipelines and options.retry_failed is None:
         raise click.UsageError("Missing argument 'PIPELINE...'")
-    with _kept():
+    with kept():
         from pydag_gcp import executor, loader  # noqa: F401 - the executor is needed later, in any case
 
     if options.retry_failed is not None:
@@ -44,7 +43,7 @@ def run(pipelines: tuple[str, ...], **given: Any) -> int:
     paths = [loader.find(name) for name in pipelines]
     choose_log_format(paths[0], options.log_format)
     with options.stdout() as stdout:
-        with _kept():
+        with kept():
             dags = [loader.load(path) for path in paths]
         return _run(dags, options, stdout)
 
@@ -68,19 +67,8 @@ def run_dag(dag: DAG) -> int:
     return exit_code_of(command, sys.argv[1:], prog_name=f"python {sys.argv[0]}")
 
 
-@contextlib.contextmanager
-def _kept() -> Iterator[None]:
-    """Look for no garbage in what is made inside, now or later: it stays, and looking takes a quarter of the start."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
 def _run(dags: Sequence[DAG], options: Options, stdout: TextIO) -> int:
-    with _kept():
+    with kept():
         plans = [options.plan(dag) for dag in dags]
     how = Execution(as_json=options.as_json, max_processors=options.max_processors, wait=options.wait)
     document = how.of(plans[0]) if len(plans) == 1 else _together(plans, how)

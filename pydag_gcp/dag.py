@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import graphlib
 import math
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, cast
@@ -17,8 +18,9 @@ from pydantic import TypeAdapter, ValidationError
 from pydag_gcp import excepthook
 from pydag_gcp.edges import in_order
 from pydag_gcp.errors import DefinitionError, did_you_mean_one_of
+from pydag_gcp.garbage import Frozen, seldom
 from pydag_gcp.identity import ID, ID_IN_WORDS
-from pydag_gcp.operator import SERVICES, Operator, Owner, RemoteOperator, current_dag
+from pydag_gcp.operator import SERVICES, Operator, RemoteOperator, current_dag
 from pydag_gcp.output import Output
 from pydag_gcp.retry import NO_RETRY, Retry
 from pydag_gcp.source import Source, calling_line
@@ -89,7 +91,8 @@ class DAG:
         #: Whether somebody has :attr:`_upstream`, so that it stays as it is.
         self._given = False
         self._taken: dict[str, int] = {}
-        self._tokens: list[Token[Owner | None]] = []
+        #: What ends with each ``with`` block of it that is open.
+        self._entered: list[contextlib.ExitStack] = []
         if not isinstance(dag_id, str) or not re.fullmatch(ID, dag_id):
             raise self.error(f"dag_id must be {ID_IN_WORDS}, got {dag_id!r}")
         if max_processors is not None and not _is_count(max_processors):
@@ -101,11 +104,15 @@ class DAG:
             self._check_schedule(schedule)
 
     def __enter__(self) -> Self:
-        self._tokens.append(current_dag.set(self))
+        entered = contextlib.ExitStack()
+        entered.enter_context(seldom())
+        entered.enter_context(Frozen())  # of 100,000 tasks none is garbage
+        entered.callback(current_dag.reset, current_dag.set(self))
+        self._entered.append(entered)
         return self
 
     def __exit__(self, *_: object) -> None:
-        current_dag.reset(self._tokens.pop())
+        self._entered.pop().close()
 
     @property
     def file(self) -> Path:
@@ -132,17 +139,19 @@ class DAG:
         Raises:
             DefinitionError: Another task has its id.
         """
-        other = self.tasks.get(task.task_id)
-        if other is not None:
-            where = task.source.place(task=task.task_id)
-            raise DefinitionError(f"another task has this id, defined at line {other.source.line}", where=where)
-        values = task.runtime_values
+        task_id, values, tasks = task.task_id, task.runtime_values, self.tasks
+        if task_id in tasks:
+            where = task.source.place(task=task_id)
+            line = tasks[task_id].source.line
+            raise DefinitionError(f"another task has this id, defined at line {line}", where=where)
+        above = task.teardown_of
         for value in values:
-            if isinstance(value, Output) and value.task not in (None, self.tasks.get(value.task_id)):
+            if isinstance(value, Output) and value.task not in (None, tasks.get(value.task_id)):
                 raise self._foreign(value.task)
-        above = [value.upstream for value in values if value.upstream is not None] if values else []
-        self._own_upstream()[task.task_id] = [*above, *task.teardown_of] if above or task.teardown_of else ()
-        self.tasks[task.task_id] = task
+        if values:
+            above = (*(value.upstream for value in values if value.upstream is not None), *above)
+        self._own_upstream()[task_id] = [*above] if above else ()
+        tasks[task_id] = task
         object.__setattr__(task, "_dag", self)
 
     def connect(self, upstream: Operator, downstream: Operator) -> None:
@@ -153,17 +162,19 @@ class DAG:
         """
         tasks = self.tasks
         try:
-            taken_in = tasks[upstream.task_id] is upstream and tasks[downstream.task_id] is downstream
+            first, second = upstream.task_id, downstream.task_id
+            taken_in = tasks[first] is upstream and tasks[second] is downstream
         except (AttributeError, KeyError):
             taken_in = False
         if not taken_in:
             both = (upstream, downstream)
             raise self._foreign(next(task for task in both if tasks.get(getattr(task, "task_id", "")) is not task))
-        edges = self._own_upstream()
-        above = edges[downstream.task_id]
-        if isinstance(above, tuple):
-            above = edges[downstream.task_id] = [*above]
-        above.append(upstream.task_id)
+        edges = self._own_upstream() if self._given else self._upstream
+        above = edges[second]
+        if isinstance(above, list):
+            above.append(first)
+        else:
+            edges[second] = [*above, first]
 
     def _own_upstream(self) -> dict[str, tuple[str, ...] | list[str]]:
         """The edges, to be changed: what somebody has asked for stays as it was."""
@@ -176,10 +187,11 @@ class DAG:
 
         As Airflow does: https://airflow.apache.org/docs/apache-airflow/stable/tutorial/taskflow.html
         """
-        free = name
+        free, number = name, self._taken.get(name, 0)
         while free in self.tasks:
-            self._taken[name] = self._taken.get(name, 0) + 1
-            free = f"{name}__{self._taken[name]}"
+            number += 1
+            free = f"{name}__{number}"
+        self._taken[name] = number
         return free
 
     def retry_of(self, task: Operator) -> Retry:

@@ -53,9 +53,10 @@ def read(definition: Mapping[str, Any]) -> dict[str, Any]:
     recorded = definition.get("tasks", {})
     if "kinds" in definition:
         kinds = definition["kinds"]
+        found = {task_id: recorded.get(task_id, 0) for task_id in definition["upstream"]}
         tasks = {
-            task_id: kinds[found] if isinstance(found, int) else {**kinds[found[0]], "arguments": found[1]}
-            for task_id, found in recorded.items()
+            task_id: kinds[kind] if isinstance(kind, int) else {**kinds[kind[0]], "arguments": kind[1]}
+            for task_id, kind in found.items()
         }
     else:
         fingerprints = definition.get("fingerprints", {})
@@ -75,7 +76,8 @@ def changes(plan: Plan, before: Mapping[str, Any], task_ids: Iterable[str]) -> d
         before: What :func:`read` says.
         task_ids: Tasks of the plan.
     """
-    now = read(_described(plan, task_ids))["tasks"]
+    chosen = dict.fromkeys(task_ids)
+    now = read({**_described(plan, chosen), "upstream": chosen})["tasks"]
     found = {task_id: _changes(plan, before, said, task_id) for task_id, said in now.items()}
     return {task_id: words for task_id, words in found.items() if words}
 
@@ -102,25 +104,25 @@ def _changed_parts(old: Mapping[str, Any] | None, now: Mapping[str, Any]) -> lis
 
 
 def _described(plan: Plan, task_ids: Iterable[str]) -> dict[str, Any]:
-    """What tasks are: each of them its kind, and what its function is called with."""
+    """What tasks are: each its kind, and what its function is called with; left out are those of the first kind."""
     kinds: list[dict[str, Any]] = []
     numbers: dict[object, int] = {}
     tasks: dict[str, Any] = {}
     of_twins: dict[int, int] = {}
     for task_id in task_ids:
         task = plan.tasks[task_id]
-        first = twin_of(task)
-        if first is not None and id(first) in of_twins:
-            tasks[task_id] = of_twins[id(first)]
-            continue
-        own = _arguments(task)
-        key = _key(task, own)
-        number = numbers.setdefault(key, len(kinds))
-        if number == len(kinds):
-            kinds.append(_kind(plan, task, own))
-        tasks[task_id] = [number, own] if own else number
-        if first is not None and key is not task:
-            of_twins[id(first)] = number
+        first, own = twin_of(task), None
+        number = of_twins.get(id(first))
+        if number is None:
+            own = _arguments(task)
+            key = _key(task, own)
+            number = numbers.setdefault(key, len(kinds))
+            if number == len(kinds):
+                kinds.append(_kind(plan, task, own))
+            if first is not None and key is not task:
+                of_twins[id(first)] = number
+        if number or own:
+            tasks[task_id] = [number, own] if own else number
     return {"tasks": tasks, "kinds": kinds}
 
 

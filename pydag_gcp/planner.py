@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from pydag_gcp.dag import DAG
 from pydag_gcp.dependencies import Dependencies, place_of
 from pydag_gcp.errors import DefinitionError
 from pydag_gcp.function import twin_of
+from pydag_gcp.garbage import seldom
 from pydag_gcp.gcp import Clients
 from pydag_gcp.operator import Context, Operator
 from pydag_gcp.redaction import MASK
@@ -42,6 +42,8 @@ class Plan:
         upstream: Task id -> the tasks that it waits for: edges written, of outputs, of teardowns, and inferred.
         context: What every task may know; see :meth:`context_of`.
         branches: What branches pick from.
+        teardowns: Teardown -> its setups, where the run takes one.
+        rules: Task id -> its trigger rule, where that is not ``all_success``.
         recorded: Task id -> the output, recorded by an earlier run, of a task that this run does not take.
         recorded_by: Task id -> that earlier run.
         warnings: What the author should know, and what fails nothing.
@@ -59,6 +61,8 @@ class Plan:
     upstream: Mapping[str, tuple[str, ...]]
     context: Context
     branches: Branches
+    teardowns: Mapping[str, tuple[str, ...]]
+    rules: Mapping[str, TriggerRule]
     recorded: Mapping[str, Any] = field(default_factory=dict)
     recorded_by: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -78,16 +82,6 @@ class Plan:
         """The folder of the run's log files."""
         return self.settings.home / "logs" / self.dag.dag_id / self.run_id
 
-    @cached_property
-    def teardowns(self) -> Mapping[str, tuple[str, ...]]:
-        """Teardown -> its setups, where the run takes one."""
-        return teardowns_of(self.tasks)
-
-    @cached_property
-    def rules(self) -> Mapping[str, TriggerRule]:
-        """Task id -> its trigger rule, where that is not ``all_success``."""
-        return special_rules_of(self.tasks)
-
     @property
     def clients(self) -> Clients:
         """The clients of the target."""
@@ -106,6 +100,7 @@ class Plan:
         return frozenset(tables)
 
 
+@seldom()
 def plan(
     dag: DAG,
     settings: Settings,
@@ -143,7 +138,7 @@ def plan(
     tasks, found, branches = _chosen(dag, context, only, start_from)
     late = [task for task in tasks.values() if task.runtime_values]
     _check_secrets(late, context.clients)
-    recorded = _recorded(late, tasks, settings, dag_id=dag.dag_id, target=context.target.name)
+    recorded = _recorded(late, tasks, settings, context)
     return Plan(
         dag=dag,
         settings=settings,
@@ -152,6 +147,8 @@ def plan(
         upstream=found.upstream,
         context=replace(context, choices=branches.choices),
         branches=branches,
+        teardowns=teardowns_of(tasks),
+        rules=special_rules_of(tasks),
         recorded={task_id: json.loads(row["result"]) for task_id, row in recorded.items()},
         recorded_by={task_id: row["run_id"] for task_id, row in recorded.items()},
         warnings=found.warnings,
@@ -281,7 +278,7 @@ def _check_secrets(tasks: Iterable[Operator], clients: Clients) -> None:
 
 
 def _recorded(
-    late: Iterable[Operator], tasks: Collection[str], settings: Settings, *, dag_id: str, target: str
+    late: Iterable[Operator], tasks: Collection[str], settings: Settings, context: Context
 ) -> dict[str, Mapping[str, Any]]:
     """Look up what earlier runs recorded of the tasks whose outputs are needed, but which are not run."""
     needed = {
@@ -292,8 +289,9 @@ def _recorded(
     }
     if not needed:
         return {}
+    target = context.target.name
     with Store(settings.store_url) as store:
-        rows = {task_id: store.last_result(dag_id, target, task_id) for task_id in needed}
+        rows = {task_id: store.last_result(context.dag_id, target, task_id) for task_id in needed}
     for task_id, row in rows.items():
         if row is None or MASK in row["result"]:
             why = "never succeeded" if row is None else "returned a secret, which is not recorded"

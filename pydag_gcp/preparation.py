@@ -89,6 +89,8 @@ def prepare(plan: Plan, verdicts: Verdicts, past: Past | None, store: Store, *, 
 
 def _not_to_run(plan: Plan, verdicts: Verdicts, past: Past | None) -> set[str]:
     """The tasks that have ended, or are cached: all others will run, or may."""
+    if verdicts.idle and past is None:
+        return set()
     ended: Collection[str] = past.ended if past else ()
     return {task_id for task_id in plan.tasks if task_id in ended or verdicts.of(task_id).verdict is _CACHED}
 

@@ -72,6 +72,11 @@ class Reuse:
         self._decisions: dict[str, Decision] = {}
         self._ended = _NOTHING
 
+    @cached_property
+    def idle(self) -> bool:
+        """Whether no task is worth looking at: all of them run, nothing is recorded, and nobody is asked anything."""
+        return not any(map(may_be_cached, self._plan.tasks.values()))
+
     def decide(
         self, known: Known | None = None, *, ended: Mapping[str, datetime] = _NOTHING, since: datetime | None = None
     ) -> dict[str, Decision]:
@@ -86,7 +91,7 @@ class Reuse:
             TargetUnreachable: The cloud is silent.
             DefinitionError: A recorded result cannot be used, and its task cannot run again without adding rows twice.
         """
-        if self._idle:
+        if self.idle:
             decisions = dict.fromkeys(self._plan.tasks, _RUNS)
             for task_id in (*self._plan.requested, *self._plan.teardowns):
                 decisions[task_id] = self._always(task_id)
@@ -119,7 +124,7 @@ class Reuse:
             TargetUnreachable: The cloud is silent.
             DefinitionError: As of :meth:`decide`.
         """
-        if self._idle:
+        if self.idle:
             return self._always(task_id)
         from pydag_gcp import decider
         from pydag_gcp.judgement import AtRunTime
@@ -144,28 +149,28 @@ class Reuse:
 
         A task that only makes tables is none of them: where one is there, it has nothing to do.
         """
-        if self._idle or self._lineage.ties[task_id].shaper:
+        if self.idle or self._lineage.ties[task_id].shaper:
             return frozenset()
         others = {other for chain in self._lineage.bound_to(task_id) for other in self._lineage.together[chain]}
         return frozenset(other for other in others if other != task_id and not self._lineage.ties[other].shaper)
 
     def newest_run(self, task_id: str) -> str | None:
         """The run of the newest recorded success of a task, if there is any."""
-        newest = {} if self._idle else self._findings.newest([task_id])
+        newest = {} if self.idle else self._findings.newest([task_id])
         return newest[task_id].success.run_id if newest else None
 
     def before(self, task_id: str) -> Mapping[str, str | None]:
         """What the task will read, as it was seen last; stored with the try, see :meth:`restore`. Asks nobody."""
-        return {} if self._idle else self._recorder.before(task_id)
+        return {} if self.idle else self._recorder.before(task_id)
 
     def restore(self, task_id: str, reads: Mapping[str, str | None]) -> None:
         """Take over, on resume, what :meth:`before` said before the first submit: best before it is decided."""
-        if not self._idle:
+        if not self.idle:
             self._recorder.restore(task_id, reads)
 
     def needs_observation(self, task_id: str) -> bool:
         """Tell whether a success of the task is worth a look at the cloud. If not, :meth:`record` returns nothing."""
-        return not self._idle and self._recorder.needed(task_id)
+        return not self.idle and self._recorder.needed(task_id)
 
     def record(
         self, task_id: str, try_number: int, result: Json, known: Known, *, last: bool = False
@@ -188,14 +193,9 @@ class Reuse:
 
     def finish(self, known: Known) -> tuple[Record, ...]:
         """Make the records that follow once all tasks have ended. Asks the cloud nothing."""
-        return () if self._idle else self._recorder.finish(known)
+        return () if self.idle else self._recorder.finish(known)
 
     # what it works with -------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _idle(self) -> bool:
-        """Nothing can be cached: no task is worth looking at."""
-        return not any(may_be_cached(task) for task in self._plan.tasks.values())
 
     @cached_property
     def _lineage(self) -> Lineage:

@@ -20,7 +20,7 @@ from pydag_gcp.durations import remaining
 from pydag_gcp.errors import LeaseLost, StoreError
 from pydag_gcp.events import Listener
 from pydag_gcp.function import BranchTask
-from pydag_gcp.garbage import Frozen
+from pydag_gcp.garbage import Frozen, seldom
 from pydag_gcp.heartbeat import hear, keep
 from pydag_gcp.lease import Lease
 from pydag_gcp.ledger import Ledger
@@ -34,6 +34,7 @@ from pydag_gcp.resumption import INTERRUPTED, OpenTry, Past
 from pydag_gcp.retry import RESEND, RESEND_LIMIT, is_transient
 from pydag_gcp.reuse import Reuse
 from pydag_gcp.scheduler import FREE, Lane, Scheduler
+from pydag_gcp.selection import of_kind
 from pydag_gcp.signals import handled
 from pydag_gcp.states import RunState, TaskState
 from pydag_gcp.store import Store
@@ -98,7 +99,7 @@ class Run:
         self._verdicts = Verdicts(reuse, records, past.known if past else {})
         self._tries = Tries(self._plan, store, lease, self._threads, self._ledger, self._verdicts, self, log_handler)
         self._tries.uncounted.update(past.free if past else {})
-        self._branches = {task_id for task_id, task in plan.tasks.items() if isinstance(task, BranchTask)}
+        self._branches = frozenset(of_kind(plan.tasks, BranchTask))
         self._ready = False
         self._failure: BaseException | None = None
         self._leaving = False
@@ -110,7 +111,7 @@ class Run:
 
     def drive(self) -> RunResult:
         """Run to the end."""
-        with self._frozen, handled(self._signalled):
+        with seldom(), self._frozen, handled(self._signalled):
             self._ledger.start(processors=self._threads.share.size, logs=self._plan.logs)
             return self._drive()
 
@@ -338,7 +339,8 @@ class Run:
 
     def _end(self, task_id: str, state: TaskState, result: Any, error: str | None, try_number: int | None) -> None:
         self._ledger.settle(task_id, state, result=result, error=error, try_number=try_number)
-        self._verdicts.ended(task_id, self._success(task_id) if state is _SUCCESS else None)
+        if not self._verdicts.idle:
+            self._verdicts.ended(task_id, self._success(task_id) if state is _SUCCESS else None)
 
     def _success(self, task_id: str) -> Success:
         """The success of the last try of a task: one value for all tasks whose try has the same number."""

@@ -59,12 +59,12 @@ class Scheduler:
         lane_of: Tells in which lane a task stands that has become ready; by default all stand in one.
 
     Raises:
-        KeyError: An upstream or a setup is no task.
+        KeyError: An upstream, a setup, or what has a rule is no task.
     """
 
     def __init__(
         self,
-        upstream: Mapping[str, Iterable[str]],
+        upstream: Mapping[str, Collection[str]],
         *,
         rules: Mapping[str, TriggerRule] | None = None,
         priority: Mapping[str, float] | None = None,
@@ -302,23 +302,23 @@ class Scheduler:
 def _ranked(upstream: Iterable[str], priority: Mapping[str, float], remaining: Mapping[str, float]) -> list[str]:
     """The tasks in the order in which they start if they are ready at the same time."""
     order = list(upstream)
-    order.sort(key=lambda task_id: remaining.get(task_id, 0), reverse=True)
-    order.sort(key=lambda task_id: priority.get(task_id, 0), reverse=True)
+    for known in filter(None, (remaining, priority)):  # by the last one first, as to sort keeps the order of equals
+        worth = {**dict.fromkeys(order, 0.0), **known}
+        order.sort(key=worth.__getitem__, reverse=True)
     return order
 
 
 def _linked(
-    upstream: Mapping[str, Iterable[str]], order: Iterable[str], rules: Mapping[str, TriggerRule]
+    upstream: Mapping[str, Collection[str]], order: Iterable[str], rules: Mapping[str, TriggerRule]
 ) -> dict[str, Node]:
     """A node for every task, in order, each of which knows what is downstream of it."""
-    usual = TriggerRule.ALL_SUCCESS
-    nodes = {task_id: Node(task_id, rank, []) for rank, task_id in enumerate(order)}
+    nodes = {task_id: Node(task_id, rank, [], len(upstream[task_id])) for rank, task_id in enumerate(order)}
     for task_id, above in upstream.items():
-        node, others = nodes[task_id], set(above)
-        node.waiting = len(others)
-        rule = rules.get(task_id, usual)
-        if others and rule is not usual:
-            node.terms = Terms.of(rule, len(others))
-        for other in others:
+        node = nodes[task_id]
+        for other in above:  # if one is there twice, it is counted and told twice
             nodes[other].downstream.append(node)
+    for task_id, rule in rules.items():
+        node = nodes[task_id]
+        if node.waiting and rule is not TriggerRule.ALL_SUCCESS:
+            node.terms = Terms.of(rule, node.waiting)
     return nodes

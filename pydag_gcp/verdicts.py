@@ -28,11 +28,13 @@ class Verdicts:
     Attributes:
         reads: Tells the versions of what a task is going to read, as they were when it was decided.
         needs_observation: Tells whether :meth:`observe` would ask anybody for anything.
+        idle: Whether nothing can be cached, so that nobody will ask how a task :meth:`ended`.
     """
 
     def __init__(self, reuse: Reuse, records: Records, known: Mapping[str, Success | None]) -> None:
         self._reuse = reuse
         self.reads, self.needs_observation = reuse.before, reuse.needs_observation
+        self.idle = reuse.idle
         self._kept = records
         self._lock = threading.Lock()
         self._decisions: dict[str, Decision] = {}

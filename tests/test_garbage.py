@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pydag_gcp.garbage import Frozen
+from pydag_gcp import DAG, garbage
+from pydag_gcp.garbage import Frozen, seldom
 
 
 def is_frozen(thing: object) -> bool:
@@ -16,7 +17,8 @@ def is_frozen(thing: object) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def thawed() -> Iterator[None]:
+def thawed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(garbage, "_for_good", False)
     gc.unfreeze()
     yield
     gc.unfreeze()
@@ -44,8 +46,56 @@ def test_what_somebody_else_froze_stays_so() -> None:
     assert is_frozen(earlier)
 
 
+def test_what_is_kept_stays_frozen() -> None:
+    with garbage.kept():
+        earlier = [1]
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    later = [2]
+    with Frozen():
+        assert not is_frozen(later)
+    assert is_frozen(earlier)
+
+
 def test_it_ends_also_when_what_is_inside_fails() -> None:
     earlier = [1]
     with pytest.raises(ZeroDivisionError), Frozen():
         raise ZeroDivisionError
+    assert not is_frozen(earlier)
+
+
+def test_it_is_searched_less_often_until_the_end() -> None:
+    before = gc.get_threshold()
+    with seldom():
+        assert gc.get_threshold()[0] > before[0]
+        with seldom():
+            pass
+        assert gc.get_threshold()[0] > before[0]
+    assert gc.get_threshold() == before
+
+
+@pytest.mark.parametrize("often", [0, 1_000_000])
+def test_how_often_somebody_else_wants_it_searched_holds(often: int) -> None:
+    before = gc.get_threshold()
+    gc.set_threshold(often)
+    try:
+        with seldom():
+            assert gc.get_threshold()[0] == often
+        assert gc.get_threshold()[0] == often
+    finally:
+        gc.set_threshold(*before)
+
+
+def test_all_is_as_before_when_the_definition_of_a_dag_fails() -> None:
+    before, earlier, seen = gc.get_threshold(), [1], list[bool]()
+
+    def define() -> None:
+        with DAG("daily"):
+            seen.append(is_frozen(earlier))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        define()
+    assert seen == [True]
+    assert gc.get_threshold() == before
     assert not is_frozen(earlier)

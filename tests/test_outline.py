@@ -84,7 +84,7 @@ def test_tasks_that_are_alike_are_written_once() -> None:
     found = outline.outline(planned(define))
 
     assert [kind["operator"] for kind in found["kinds"]] == ["FunctionTask", "FunctionTask", "Step"]
-    assert found["tasks"]["one"] == found["tasks"]["one__49"] == 0
+    assert not found["tasks"].keys() & {"one", "one__49"}
     assert found["tasks"]["size"] != found["tasks"]["size__1"]
 
 
@@ -117,7 +117,8 @@ def test_twins_are_written_as_if_each_had_been_looked_at(monkeypatch: pytest.Mon
 def test_what_is_not_told_by_fields_alone_is_asked_of_each_task() -> None:
     found = outline.outline(planned(lambda: [Told(task_id="a"), Told(task_id="b")]))
 
-    assert found["tasks"] == {"a": 0, "b": 1}
+    assert [kind["operator"] for kind in found["kinds"]] == ["Told", "Told"]
+    assert found["tasks"] == {"b": 1}
 
 
 def steps(**fields: Any) -> Callable[[], object]:

@@ -38,6 +38,8 @@ def record(task_id: str, *, writes: Mapping[str, str | None] | None = None) -> R
 class Chain:
     """Decides that ``later`` runs at run time; whoever ends last of ``a`` and ``b`` completes their chain."""
 
+    idle = False
+
     def __init__(self) -> None:
         self.warnings: list[str] = []
         self.restored: dict[str, Mapping[str, str | None]] = {}
