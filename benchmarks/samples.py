@@ -47,6 +47,10 @@ class Samples:
         """The same in another unit."""
         return Samples(tuple(value * factor for value in self.values))
 
+    def over(self, other: Samples) -> Samples:
+        """How many times the other one's of the same turn each is."""
+        return Samples(tuple(value / of for value, of in zip(self.values, other.values, strict=True)))
+
     def text(self, digits: int) -> str:
         """The median, with the least and the greatest: ``9.8 (9.6-10.4)``."""
         return f"{self.median:,.{digits}f} ({min(self.values):,.{digits}f}-{max(self.values):,.{digits}f})"

@@ -134,6 +134,7 @@ def test_median_mean_and_confidence_interval() -> None:
     # Standard deviation 3.5355, t(4) = 2.776: 2.776 * 3.5355 / sqrt(5)
     assert found.half_width == pytest.approx(4.389, abs=0.001)
     assert found.scaled(10).text(1) == "30.0 (10.0-100.0)"
+    assert found.over(Samples((1.0, 1.0, 2.0, 2.0, 5.0))) == Samples((1.0, 2.0, 1.5, 2.0, 2.0))
 
 
 def test_ten_runs_have_nine_degrees_of_freedom() -> None:
