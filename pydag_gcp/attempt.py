@@ -99,7 +99,7 @@ class Driver(Protocol):
         """Seconds on a clock that never goes back."""
 
     def moment(self) -> datetime:
-        """The date and time at which it happens what is done now."""
+        """The date and time of what is done now: those of this turn of the loop."""
 
     def begun(self, attempt: Attempt) -> None:
         """Record that a try begins, and tell whoever watches.

@@ -60,6 +60,7 @@ class Batch:
     def __init__(self, changes: Iterable[Change] = ()) -> None:
         self._moment: datetime | None = None
         self._told = ""
+        #: Statements that come before all rows: of runs, and what nothing here depends on.
         self._first: list[tuple[sa.Executable, Mapping[str, Any]]] = []
         #: Tasks whose ends are taken back: those in the database before anything is written, those in here at once.
         self._forgotten: list[dict[str, str]] = []

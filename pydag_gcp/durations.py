@@ -20,7 +20,7 @@ _SHORTEST = 0.0005
 
 
 def known(plan: Plan, store: Store) -> Mapping[str, float]:
-    """The seconds that tasks took in earlier runs, as far as there are any, and more than one task to be ordered.
+    """The seconds that tasks took in earlier runs, as far as there are any; nothing where a single task needs no order.
 
     Raises:
         StoreError: The store does not say.

@@ -1,6 +1,7 @@
 """How tasks ended: those that ended with a try have it in the row of that, the others in a row of their own.
 
-So what nearly every task does takes one row, not two. A task that ended more than once ended as it did last.
+So what nearly every task does takes one row, not two. A task that ended more than once ended as it did last, by the
+clock; as those of machines differ, whoever lets a task start again first takes back that it has ended.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def seldom() -> Iterator[None]:
     try:
         yield
     finally:
-        if ours:
+        if ours and gc.get_threshold()[0] == _MANY:
             gc.set_threshold(before)
 
 
@@ -36,24 +36,28 @@ def seldom() -> Iterator[None]:
 def kept() -> Iterator[None]:
     """Look for none in what is made inside, now or ever: it stays, and to look takes a quarter of the start."""
     global _for_good
+    searched = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        gc.enable()
         _for_good = True
+        if searched:
+            gc.enable()
 
 
 class Frozen:
-    """From now on nothing that is there is looked at, until the end of a ``with``; it stays as it is, and is much.
+    """Inside a ``with``, nothing is looked at that was there when it began; it stays as it is, and is much.
 
     Where somebody else has frozen something, all stays as it is: to unfreeze is to unfreeze everything.
 
     https://docs.python.org/3/library/gc.html#gc.freeze
     """
 
-    def __init__(self) -> None:
+    _ours = False
+
+    def __enter__(self) -> None:
         self._ours = not _for_good and not gc.get_freeze_count()
         self.more()
 
@@ -61,9 +65,6 @@ class Frozen:
         """The same for what was made since."""
         if self._ours:
             gc.freeze()
-
-    def __enter__(self) -> None:
-        return
 
     def __exit__(self, *_: object) -> None:
         self.more()  # or the newest of it would be searched at once

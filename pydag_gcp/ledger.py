@@ -16,6 +16,7 @@ from pydag_gcp.decision import Decision
 from pydag_gcp.events import Event, Listener, RunEnded, RunStarted, RunWarned, TaskChanged
 from pydag_gcp.outline import outline
 from pydag_gcp.planner import Plan
+from pydag_gcp.record import Success
 from pydag_gcp.redaction import Redactor
 from pydag_gcp.result import RunResult
 from pydag_gcp.resumption import Past
@@ -37,7 +38,7 @@ class Ledger:
         store: Where it is recorded.
         listeners: Called with every event.
         past: What is known of the run, if it goes on.
-        moment: Tells when it happens what is done now.
+        moment: Tells the date and time of what is done now.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Ledger:
         self._past = past
         self._moment = moment
         self._billed = sum(map(_billed, self.rows.values())) if past else 0
+        self._successes: dict[int, Success] = {}
 
     # the run -----------------------------------------------------------------------------------------------------
 
@@ -90,11 +92,13 @@ class Ledger:
 
     def _reopen(self, past: Past) -> None:
         """Record that the run goes on; as what it is now, if that was asked for."""
-        changed = self._recorded() if past.forgotten else {}
+        changed = {} if past.state in (RunState.RUNNING, RunState.INTERRUPTED) else self._recorded()
         now = {"pid": os.getpid(), "host": platform.node(), "at": datetime.now(UTC)}
         with self._store.together():
             self._store.reopen_run(past.run_id, **{**changed, **now})
             self.forget(past.forgotten)
+            for task_id in past.loose:  # that one was cached would hide, after a kill, that it has begun since
+                self._store.forget_task(past.run_id, task_id)
 
     def _recorded(self) -> dict[str, Any]:
         """What a run is recorded with, so that it can be planned again."""
@@ -210,6 +214,13 @@ class Ledger:
             self._billed += _billed(row)
         if error is not None and state is TaskState.FAILED and task_id in self._plan.teardowns:
             self.warn(f"teardown {task_id!r} failed, which does not fail the run: {error}", task_id=task_id)
+
+    def success_of(self, task_id: str) -> Success:
+        """The success of the last try of a task: one value for all tasks whose try has the same number."""
+        number = self.rows[task_id].tries
+        if number not in self._successes:
+            self._successes[number] = Success(run_id=self._run_id, try_number=number)
+        return self._successes[number]
 
     @property
     def bytes_left(self) -> int | None:

@@ -26,6 +26,7 @@ class Timer:
     def cancel(self) -> None:
         """Make it not happen."""
         self.cancelled = True
+        self.action = _nothing  # it may stand in line for long, and must not keep what it was for
 
 
 def _nothing() -> None:
@@ -48,11 +49,15 @@ class Loop:
         self._stopped = False
 
     def moment(self) -> datetime:
-        """When it awoke: all that is done before it sleeps again happens at one moment.
+        """When it awoke, or was made to :meth:`look`: what is done before it sleeps again happens at one moment.
 
         As https://docs.libuv.org/en/v1.x/loop.html#c.uv_now: a look at the clock takes long beside what is done.
         """
         return self._moment
+
+    def look(self) -> None:
+        """Look at the clock: what is done from here on happens now."""
+        self._moment = datetime.now(UTC)
 
     def soon(self, action: Callable[[], None]) -> None:
         """Have ``action`` called; from any thread, and from a signal handler."""
@@ -82,7 +87,7 @@ class Loop:
             action = inbox.get(timeout=timeout)
         except Empty:
             action = _nothing
-        self._moment = datetime.now(UTC)
+        self.look()
         there = inbox.qsize()
         action()
         for _ in range(there):  # and not what comes meanwhile: those who wait for a processor are next

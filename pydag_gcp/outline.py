@@ -104,7 +104,7 @@ def _changed_parts(old: Mapping[str, Any] | None, now: Mapping[str, Any]) -> lis
 
 
 def _described(plan: Plan, task_ids: Iterable[str]) -> dict[str, Any]:
-    """What tasks are: each its kind, and what its function is called with; left out are those of the first kind."""
+    """What tasks are: each its kind, and what its function is called with; none if that is the first, and nothing."""
     kinds: list[dict[str, Any]] = []
     numbers: dict[object, int] = {}
     tasks: dict[str, Any] = {}

@@ -67,6 +67,7 @@ class Past:
         tries: Task id -> the number of its newest try.
         free: Task id -> how many of its tries do not count as such: interrupted ones, those before it was run again.
         forgotten: Tasks that had ended, and start again.
+        loose: Tasks that were cached, and are decided anew.
         stamp: What it was read from: another one means that somebody drove the run meanwhile.
     """
 
@@ -80,6 +81,7 @@ class Past:
     tries: Mapping[str, int] = field(default_factory=dict)
     free: Mapping[str, int] = field(default_factory=dict)
     forgotten: frozenset[str] = frozenset()
+    loose: frozenset[str] = frozenset()
     stamp: tuple[Any, ...] = ()
 
     @property
@@ -180,7 +182,8 @@ def _undecided(past: Past) -> Past:
         for task_id, task in past.ended.items()
         if task.state is TaskState.CACHED and past.begun.isdisjoint(reach([task_id], downstream))
     }
-    return replace(past, ended={task_id: task for task_id, task in past.ended.items() if task_id not in loose})
+    ended = {task_id: task for task_id, task in past.ended.items() if task_id not in loose}
+    return replace(past, ended=ended, loose=frozenset(loose))
 
 
 def plan_again(dag: DAG, settings: Settings, row: Mapping[str, Any]) -> Plan:

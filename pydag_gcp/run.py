@@ -28,7 +28,7 @@ from pydag_gcp.operator import Operator, RemoteOperator
 from pydag_gcp.outages import PATIENCE
 from pydag_gcp.planner import Plan
 from pydag_gcp.preparation import Prepared, prepare
-from pydag_gcp.record import Record, Success
+from pydag_gcp.record import Record
 from pydag_gcp.result import RunResult
 from pydag_gcp.resumption import INTERRUPTED, OpenTry, Past
 from pydag_gcp.retry import RESEND, RESEND_LIMIT, is_transient
@@ -47,7 +47,7 @@ from pydag_gcp.versions import Versions
 _MOST_ASKED = round(RESEND_LIMIT / RESEND.max_wait)
 
 # To look up a member of an enum takes longer than to use it, and this is done for every task.
-_RUN, _CACHED, _SUCCESS = Verdict.RUN, TaskState.CACHED, TaskState.SUCCESS
+_TO_RUN, _CACHED, _SUCCESS = Verdict.RUN, TaskState.CACHED, TaskState.SUCCESS
 
 
 @functools.cache
@@ -87,7 +87,6 @@ class Run:
         self._lease = lease
         self._past = past
         self._left: dict[str, OpenTry] = {}
-        self._successes: dict[int, Success] = {}
         self._ledger = Ledger(plan, store, listeners, past, threads.loop.moment)
         self._plan = replace(plan, context=self._ledger.context(plan.context))
         self._signal: int | None = None
@@ -130,7 +129,7 @@ class Run:
                     self._threads.share.rest()
                     self._loop.wait()
             self._raise_failure()
-            if self._scheduler.done():
+            if self._ready and self._scheduler.done():
                 self._verdicts.finish()
             return self._ledger.end(self._stopped, signal=self._signal)
         except LeaseLost:
@@ -155,6 +154,8 @@ class Run:
 
     def _prepared(self, outcome: Outcome) -> None:
         self._reaching.cancel()
+        if self._cancelled:  # before anything stood in line; nothing may any more
+            return
         if outcome.error is not None:
             self.fail(outcome.error)
             return
@@ -169,6 +170,7 @@ class Run:
             self._take_up(self._past, prepared.repeat)
         if self._only_cancel:
             self._cancel()
+        self._loop.look()  # where there are many tasks, that took a while
 
     def _line_up(self, remaining: Mapping[str, float]) -> None:
         """Put the tasks in order."""
@@ -193,7 +195,7 @@ class Run:
         while (task_id := scheduler.ready(shut)) is not None:
             lane = scheduler.lane
             if lane is FREE:
-                self._pass(task_id)
+                self._pass(task_id, shut)
             elif lane.service not in full and share.take(lane.slots, scheduler.waiting):
                 scheduler.start(task_id)
                 self._tries.begin(task_id, self._left.pop(task_id, None) if self._left else None)
@@ -209,16 +211,17 @@ class Run:
     def _caught_up(self, _outcome: Outcome) -> None:
         self._catching_up = False  # a failure is told by the store itself
 
-    def _pass(self, task_id: str) -> None:
+    def _pass(self, task_id: str, shut: Collection[Lane]) -> None:
         """Do with a ready task what needs no processor."""
         if self._verdicts.of(task_id).verdict is Verdict.CACHED:
-            self._take_cached()
+            self._take_cached(shut)
+            self._loop.look()  # they may have been many
         else:
             self._scheduler.hold(task_id)
             self._decide(task_id)
 
     def _lane_of(self, task_id: str) -> Lane:
-        if self._verdicts.of(task_id).verdict is not _RUN:
+        if self._verdicts.of(task_id).verdict is not _TO_RUN:
             return FREE
         task = self._plan.tasks[task_id]
         return _lane(type(task), task.slots)
@@ -248,10 +251,10 @@ class Run:
 
     # what need not run -------------------------------------------------------------------------------------------
 
-    def _take_cached(self) -> None:
+    def _take_cached(self, shut: Collection[Lane]) -> None:
         """End ready tasks that are cached, and those that become ready by it, in one step."""
         with self._store.together():
-            while (task_id := self._scheduler.ready()) is not None:
+            while (task_id := self._scheduler.ready(shut)) is not None:
                 decision = self._verdicts.of(task_id)
                 if decision.verdict is not Verdict.CACHED:
                     return
@@ -340,14 +343,7 @@ class Run:
     def _end(self, task_id: str, state: TaskState, result: Any, error: str | None, try_number: int | None) -> None:
         self._ledger.settle(task_id, state, result=result, error=error, try_number=try_number)
         if not self._verdicts.idle:
-            self._verdicts.ended(task_id, self._success(task_id) if state is _SUCCESS else None)
-
-    def _success(self, task_id: str) -> Success:
-        """The success of the last try of a task: one value for all tasks whose try has the same number."""
-        number = self._ledger.rows[task_id].tries
-        if number not in self._successes:
-            self._successes[number] = Success(run_id=self._plan.run_id, try_number=number)
-        return self._successes[number]
+            self._verdicts.ended(task_id, self._ledger.success_of(task_id) if state is _SUCCESS else None)
 
     def _settle(self, task_id: str, state: TaskState) -> None:
         """End a task that never started."""

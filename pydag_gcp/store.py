@@ -352,13 +352,13 @@ class Store:
         return any(row["cancel_requested"] for row in self.database.read(_CANCEL_REQUESTED, {"of_run": run_id}))
 
     def tasks(self, run_id: str) -> list[dict[str, Any]]:
-        """The rows of a run's ended tasks, in the order of their ends."""
+        """The rows of a run's ended tasks, in the order of their ends; in any, where that was at one moment."""
         return self._read(ends.of_run(run_id))
 
     def tries(self, run_id: str) -> list[dict[str, Any]]:
-        """The rows of a run's tries, in the order of their starts."""
+        """The rows of a run's tries, in the order of their starts, and those of a task in that of their numbers."""
         own = [column for column in tries.c if column.name not in ("result", "reason")]  # the others are its task's
-        return self._read(sa.select(*own).where(tries.c.run_id == run_id).order_by(tries.c.started))
+        return self._read(sa.select(*own).where(tries.c.run_id == run_id).order_by(tries.c.started, tries.c.try_number))
 
     def last_result(self, dag_id: str, target: str, task_id: str) -> dict[str, Any] | None:
         """The row of a task's newest success over all runs of a DAG on a target, or None."""

@@ -111,7 +111,7 @@ class Verdicts:
             self._kept.put(now)
 
     def finish(self) -> None:
-        """Remember what follows once all tasks have ended; nobody else asks for anything any more."""
+        """Remember what follows once all tasks have ended. Waits for :meth:`decide` if that goes on."""
         with self._lock:
             records = self._reuse.finish(self._known)
         self._kept.put(records)

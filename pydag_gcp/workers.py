@@ -27,7 +27,7 @@ class Workers:
         self._work: deque[Callable[[], object]] = deque()
         #: Those that wait, each before a lock of its own; the last one to fall asleep is woken first.
         self._asleep: list[threading.Lock] = []
-        #: Whether one is waking up that has not looked for work yet: it will see all that is there.
+        #: Whether one is being woken, or made, that has not looked for work yet; not any more if there is none to wake.
         self._rousing = False
         self._threads = 0
         self._making = threading.Lock()
@@ -72,6 +72,8 @@ class Workers:
                     self._threads += 1
                     return
             self._rousing = False
+        if self._work and self._asleep:  # one fell asleep, and more came, while nobody was to be woken
+            self._rouse()
 
     def _serve(self) -> None:
         bed = threading.Lock()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import signal
+import threading
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +86,83 @@ def test_a_cached_task_stands_for_the_same_success_however_often(service: Servic
         again = run(dag)
         assert states(again) == {"first": "cached", "second": "cached"}
         assert again.tasks["second"].cached_from == first.run_id
+
+
+@pytest.mark.timeout(30)
+def test_what_is_cached_ends_while_others_wait_for_a_processor(service: Service) -> None:
+    # Given a cached task behind more important ones that take turns
+    def dag() -> DAG:
+        with DAG("narrow", max_processors=1) as dag:
+            for number in range(3):
+                Call(task_id=f"call{number}", function=lambda _: 1, priority=1)
+            Job(task_id="job", cache=True)
+        return dag
+
+    run(dag())
+    # Then it does not wait for them, nor they for it
+    seen: list[Event] = []
+    calls = {f"call{number}": "success" for number in range(3)}
+    assert states(run(dag(), seen.append)) == {**calls, "job": "cached"}
+    ended = [event.task_id for event in seen if isinstance(event, TaskChanged) and event.state.final]
+    assert ended == ["job", *calls]
+
+
+def test_a_job_that_was_cached_and_then_sent_is_taken_up_after_another_kill(service: Service) -> None:
+    def dag() -> DAG:
+        with DAG("again") as dag:
+            Job(task_id="job", cache=True) >> Job(task_id="last")
+            Job(task_id="other") >> dag.tasks["last"]
+        return dag
+
+    # Given a run that was left when a task was cached, but nothing rested on that
+    run(dag())
+    left = run(dag(), detached_at("job", TaskState.CACHED))
+    # And went on when it had to run after all, and was left again
+    with stored() as store:
+        store.records.clear(appended=True)
+    before = set(service.submits)
+    again = resume(dag(), left.run_id, detached_at("job"))
+    assert (left.state, again.state) == (RunState.INTERRUPTED, RunState.INTERRUPTED)
+    sent = set(service.submits) - before
+    # When it goes on once more
+    result = resume(dag(), left.run_id)
+    # Then that job is waited for
+    assert states(result) == {"job": "success", "last": "success", "other": "success"}
+    assert (result.tasks["job"].tries, result.tasks["job"].cached_from) == (1, None)
+    assert result.tasks["job"].result["job_id"] in sent
+
+
+def test_ctrl_c_does_not_wait_for_a_cloud_that_is_silent(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a run that asks what is there, and gets no answer
+    asked, answer, over = threading.Event(), threading.Event(), threading.Event()
+
+    def silent(_: Versions, wanted: Collection[Resource]) -> dict[Resource, str]:
+        asked.set()
+        answer.wait(10)
+        over.set()
+        return dict.fromkeys(wanted, "1")
+
+    with DAG("silent") as dag:
+        Known(task_id="job", new=True, into=(Table("p-project.d.t"),), cache=True)
+    monkeypatch.setattr(datasets, "ensure", lambda *_: [])
+    monkeypatch.setattr(Versions, "of", lambda _, wanted: dict.fromkeys(wanted, "1"))
+    run(dag)
+    monkeypatch.setattr(Versions, "of", silent)
+
+    def stop() -> None:
+        asked.wait(10)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    # When
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    result = run(dag)
+    # Then it has ended although there is still none
+    assert asked.is_set()
+    assert not over.is_set()
+    assert result.state is RunState.CANCELLED
+    answer.set()
+    stopper.join()
 
 
 def test_no_cache_runs_everything(service: Service, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from pydag_gcp.planner import plan
 from pydag_gcp.resources import Table
 from pydag_gcp.result import RunResult
 from pydag_gcp.retry import Retry
+from pydag_gcp.run import Run
 from pydag_gcp.runtime_value import Param, RuntimeValue
 from pydag_gcp.settings import load
 from pydag_gcp.states import RunState, TaskState, TriggerRule
@@ -522,6 +523,28 @@ class Waits(Job):
     def submit(self, ctx: Context, job_id: str) -> dict[str, Any]:
         self.cloud.submits.append(job_id)
         raise NotYet("the old cluster is being deleted")
+
+
+def test_ctrl_c_at_the_moment_when_tasks_may_start_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given that the signal is there first, and what was prepared before anybody looks
+    prepare = Run._prepare
+
+    def slowly(run: Run) -> None:
+        prepare(run)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(Run, "_prepare", slowly)
+    ran: list[Context] = []
+    with DAG("early") as dag:
+        Call(task_id="call", function=ran.append)
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    # When, then
+    assert run(dag, interrupt).state is RunState.CANCELLED
+    assert ran == []
 
 
 def test_ctrl_c_while_nothing_was_sent_starts_nothing(service: Service) -> None:

@@ -27,10 +27,11 @@ def thawed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_what_is_there_is_frozen_until_the_end() -> None:
     earlier = [1]
     frozen = Frozen()
-    assert is_frozen(earlier)
-    later = [2]
-    assert not is_frozen(later)
+    assert not is_frozen(earlier)
     with frozen:
+        assert is_frozen(earlier)
+        later = [2]
+        assert not is_frozen(later)
         frozen.more()
         assert is_frozen(later)
     assert not is_frozen(earlier)
@@ -41,7 +42,7 @@ def test_what_somebody_else_froze_stays_so() -> None:
     earlier = [1]
     gc.freeze()
     later = [2]
-    with Frozen() as _:
+    with Frozen():
         assert not is_frozen(later)
     assert is_frozen(earlier)
 
@@ -55,6 +56,16 @@ def test_what_is_kept_stays_frozen() -> None:
     with Frozen():
         assert not is_frozen(later)
     assert is_frozen(earlier)
+
+
+def test_who_does_not_want_it_searched_gets_what_is_kept_without() -> None:
+    gc.disable()
+    try:
+        with garbage.kept():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_it_ends_also_when_what_is_inside_fails() -> None:
@@ -82,6 +93,16 @@ def test_how_often_somebody_else_wants_it_searched_holds(often: int) -> None:
         with seldom():
             assert gc.get_threshold()[0] == often
         assert gc.get_threshold()[0] == often
+    finally:
+        gc.set_threshold(*before)
+
+
+def test_what_somebody_else_says_meanwhile_holds() -> None:
+    before = gc.get_threshold()
+    try:
+        with seldom():
+            gc.set_threshold(50_000)
+        assert gc.get_threshold()[0] == 50_000
     finally:
         gc.set_threshold(*before)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import weakref
+from datetime import UTC, datetime
 
 from pydag_gcp.loop import Loop
 
@@ -21,6 +23,30 @@ def test_timers_fire_in_order_and_not_when_cancelled() -> None:
     now[0] = 2.0
     loop.wait()
     assert fired == ["first", "second", "late"]
+
+
+def test_a_timer_that_is_cancelled_keeps_nothing() -> None:
+    loop = Loop()
+    what = Loop()
+    kept = weakref.ref(what)
+    timer = loop.after(3600, what.wake)
+    timer.cancel()
+    del what
+    assert kept() is None
+
+
+def test_time_stands_still_until_it_sleeps_or_looks() -> None:
+    loop = Loop()
+    began = loop.moment()
+    while datetime.now(UTC) == began:
+        pass
+    assert loop.moment() is began
+    loop.look()
+    looked = loop.moment()
+    assert looked > began
+    loop.wake()
+    loop.wait()
+    assert loop.moment() >= looked
 
 
 def test_other_threads_wake_it() -> None:

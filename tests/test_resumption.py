@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
+from pydag_gcp import preparation
 from pydag_gcp.dag import DAG
 from pydag_gcp.errors import DefinitionError, RunFailed, RunHeld, SettingsError, StoreError
 from pydag_gcp.events import Event, RunStarted, TaskChanged
 from pydag_gcp.executor import execute
 from pydag_gcp.function import task
 from pydag_gcp.operator import Context, Failed
-from pydag_gcp.planner import plan
+from pydag_gcp.planner import Plan, plan
 from pydag_gcp.resources import Cluster, Resource
 from pydag_gcp.result import RunResult
 from pydag_gcp.resumption import INTERRUPTED, Past, load_past, plan_again, refuse_changes, run_again
@@ -92,6 +93,23 @@ def one_job(**fields: Any) -> DAG:
 
 
 # resume ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_tried_again_is_recorded_as_what_it_is_now(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a run that failed before anything ended
+    def refuse(_: Plan) -> None:
+        raise DefinitionError("no such file")
+
+    ids: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, "fetch", refuse)
+        with pytest.raises(DefinitionError):
+            run(one_job(), lambda event: ids.append(event.run_id))
+    # When it is tried again after an edit, and left, and goes on
+    left = resume(one_job(partial=True), ids[0], detached_at("job"), retry_failed=True)
+    assert left.state is RunState.INTERRUPTED
+    # Then that is no change
+    assert resume(one_job(partial=True), ids[0]).state is RunState.SUCCESS
 
 
 def many_jobs(limits: dict[str, int]) -> DAG:

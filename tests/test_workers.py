@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from pydag_gcp.workers import Workers
 
 
@@ -60,6 +62,46 @@ def test_short_work_wakes_few_threads() -> None:
         assert done.acquire(timeout=5)  # each is done before the next one comes
     workers.close()
     assert len(names) <= 2  # the one that works, and one that was not asleep yet when it was wanted
+
+
+def test_who_fell_asleep_while_nobody_could_be_woken_is_woken_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given two threads: one finds the other one busy, and is held up before it says that none could be woken
+    here, go_on = threading.Event(), threading.Event()
+
+    class Door:
+        def __enter__(self) -> None:
+            if threading.current_thread() is not threading.main_thread() and not here.is_set():
+                here.set()
+                go_on.wait(10)
+
+        def __exit__(self, *_: object) -> None:
+            return
+
+    workers, start, end = Workers("test", 2), threading.Event(), threading.Event()
+    busy, short, last = threading.Semaphore(0), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        busy.release()
+        start.wait(10)
+
+    for _ in range(2):
+        workers.submit(wait)
+        assert busy.acquire(timeout=5)
+    monkeypatch.setattr(workers, "_making", Door())
+    workers.submit(lambda: end.wait(10))
+    workers.submit(short.set)
+    start.set()
+    assert here.wait(5)
+    # When that one does what there is and sleeps, and more comes before the first one goes on, which takes long
+    assert short.wait(5)
+    while not workers._asleep:
+        pass
+    workers.submit(last.set)
+    go_on.set()
+    # Then
+    assert last.wait(5)
+    end.set()
+    workers.close()
 
 
 def test_closed_workers_do_what_they_were_given_and_end() -> None:
