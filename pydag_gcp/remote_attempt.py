@@ -347,7 +347,7 @@ class RemoteAttempt(Attempt):
     def _request_end(self, why: Literal["cancel", "timeout", "unseen"]) -> None:
         if self._over or self._succeeded or self._cancelling == "cancel":
             return
-        self._cancel_unsent = self._cancelling is None
+        self._cancel_unsent |= self._cancelling is None
         self._cancelling = why
         if self._waiting is not None and not self._sent_unanswered:  # nothing was ever sent
             self._waiting.cancel()

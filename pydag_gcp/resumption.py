@@ -67,7 +67,7 @@ class Past:
         tries: Task id -> the number of its newest try.
         free: Task id -> how many of its tries do not count as such: interrupted ones, those before it was run again.
         forgotten: Tasks that had ended, and start again.
-        loose: Tasks that were cached, and are decided anew.
+        loose: Tasks that were cached, or skipped behind these, and are decided anew.
         stamp: What it was read from: another one means that somebody drove the run meanwhile.
     """
 
@@ -103,7 +103,7 @@ class Past:
 def load_past(store: Store, run_id: str) -> Past:
     """Read what the store knows of a run.
 
-    What is cached, and had nothing built on it yet, has not ended: it is decided anew.
+    What is cached, and had nothing built on it yet, has not ended, nor what was skipped behind it: it is decided anew.
 
     Raises:
         SettingsError: There is no such run.
@@ -175,13 +175,15 @@ def _cached_successes(store: Store, ended: Mapping[str, TaskResult]) -> dict[str
 
 
 def _undecided(past: Past) -> Past:
-    """Leave out the cached tasks behind which nothing has begun."""
+    """Leave out the cached tasks behind which nothing has begun, and what was skipped there: it may follow."""
     downstream = downstream_of(past.definition["upstream"])
-    loose = {
+    cached = {
         task_id
         for task_id, task in past.ended.items()
         if task.state is TaskState.CACHED and past.begun.isdisjoint(reach([task_id], downstream))
     }
+    behind = reach(cached, downstream) & past.ended.keys()
+    loose = cached | {task_id for task_id in behind if past.ended[task_id].state is TaskState.SKIPPED}
     ended = {task_id: task for task_id, task in past.ended.items() if task_id not in loose}
     return replace(past, ended=ended, loose=frozenset(loose))
 

@@ -525,6 +525,32 @@ class Waits(Job):
         raise NotYet("the old cluster is being deleted")
 
 
+def test_ctrl_c_while_a_timeout_has_not_told_the_job_to_stop_yet_tells_it(service: Service) -> None:
+    # Given a job that is timed out while the service is slow to tell of it
+    answer = threading.Event()
+
+    class Slow(Job):
+        def poll(self, ctx: Context, handle: Mapping[str, Any]) -> Status:
+            answer.wait(10)
+            return super().poll(ctx, handle)
+
+    with DAG("slow") as dag:
+        Slow(task_id="job", seconds=60, timeout=0.2)
+    told: list[Event] = []
+
+    def listener(event: Event) -> None:
+        if isinstance(event, TaskChanged) and event.detail == "cancelling its job":
+            told.append(event)
+            if len(told) == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            else:
+                answer.set()
+
+    # When, then
+    assert run(dag, listener).state is RunState.CANCELLED
+    assert service.cancelled == set(service.jobs)
+
+
 def test_ctrl_c_at_the_moment_when_tasks_may_start_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given that the signal is there first, and what was prepared before anybody looks
     prepare = Run._prepare
