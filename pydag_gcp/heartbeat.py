@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -43,7 +44,8 @@ def held(plan: Plan, store: Store, listeners: Sequence[Listener], *, wait: bool)
 def tell(plan: Plan, listeners: Sequence[Listener], message: str) -> None:
     """Tell listeners what happens before a run begins."""
     for listener in listeners:
-        listener(RunWarned(at=datetime.now(UTC), run_id=plan.run_id, message=message))
+        with contextlib.suppress(Exception):  # whoever watches must not be able to keep the run from beginning
+            listener(RunWarned(at=datetime.now(UTC), run_id=plan.run_id, message=message))
 
 
 def keep(lease: Lease, threads: Threads) -> None:

@@ -101,11 +101,12 @@ class Ledger:
                 self._store.forget_task(past.run_id, task_id)
 
     def _recorded(self) -> dict[str, Any]:
-        """What a run is recorded with, so that it can be planned again."""
+        """What a run is recorded with, so that it can be planned again; the tries before that are not counted then."""
+        tried = {} if self._past is None else {"tried": dict(self._past.tries)}
         return {
             "definition": self._definition(),
             "file": self._plan.file,
-            "options": self.redact.within({**self._plan.options, "dated": self._plan.dated}),
+            "options": self.redact.within({**self._plan.options, **tried, "dated": self._plan.dated}),
         }
 
     def forget(self, task_ids: Iterable[str]) -> None:

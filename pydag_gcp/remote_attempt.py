@@ -373,7 +373,8 @@ class RemoteAttempt(Attempt):
     def _cancel_answered(self, outcome: Outcome) -> None:
         if self._missed(outcome.error):
             self.ctx.log.warning("cannot cancel job %s now: %s", self.job_id, outcome.error)
-            self.driver.after(RESEND.delay(self._answers.missed), self._send_cancel)
+            self._cancel_unsent = True  # until a look has shown that it has not ended meanwhile
+            self._next().alone_in(RESEND.delay(self._answers.missed))
             return
         if outcome.error is not None:  # for instance: it has just ended by itself. Polling tells.
             self.ctx.log.warning("job %s could not be cancelled: %s", self.job_id, outcome.error)

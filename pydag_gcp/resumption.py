@@ -117,6 +117,7 @@ def load_past(store: Store, run_id: str) -> Past:
     rows = store.tasks(run_id)
     ended = {task["task_id"]: _result(task, tries[task["task_id"]]) for task in rows}
     definition = outline.read(json.loads(row["definition"]))
+    tried: dict[str, int] = (json.loads(row["options"] or "null") or {}).get("tried", {})
     successes = {
         t: Success(run_id=run_id, try_number=r.tries) for t, r in ended.items() if r.state is TaskState.SUCCESS
     }
@@ -130,7 +131,7 @@ def load_past(store: Store, run_id: str) -> Past:
             successes={**successes, **_cached_successes(store, ended)},
             open={task_id: _open_try(found[-1]) for task_id, found in tries.items() if found and task_id not in ended},
             tries={task_id: found[-1]["try_number"] for task_id, found in tries.items() if found},
-            free={task_id: sum(one["error"] == INTERRUPTED for one in found) for task_id, found in tries.items()},
+            free={task_id: _free(found, tried.get(task_id, 0)) for task_id, found in tries.items()},
             stamp=(row["state"], row["ended"], row["epoch"], sum(map(len, tries.values())), len(rows)),
         )
     )
@@ -148,6 +149,12 @@ def _result(task: Mapping[str, Any], tries: Sequence[Mapping[str, Any]]) -> Task
         cached_from=task["cached_from"],
         reason=task["reason"] or "",
     )
+
+
+def _free(tries: Sequence[Mapping[str, Any]], tried: int) -> int:
+    """How many tries of a task do not count: those before it was tried again, and interrupted ones."""
+    later = [one for one in tries if one["try_number"] > tried]
+    return tried + len([one for one in later if one["error"] == INTERRUPTED])
 
 
 def _open_try(one: Mapping[str, Any]) -> OpenTry:

@@ -525,6 +525,16 @@ class Waits(Job):
         raise NotYet("the old cluster is being deleted")
 
 
+def test_a_job_that_ends_while_the_service_cannot_be_told_to_stop_it_is_seen(service: Service) -> None:
+    class Deaf(Job):
+        def cancel(self, ctx: Context, handle: Mapping[str, Any]) -> None:
+            raise ServiceUnavailable("try again later")
+
+    with DAG("deaf") as dag:
+        Deaf(task_id="job", seconds=0.5, timeout=0.2, outcomes=(Failed(reason="out of memory"),))
+    assert "timed out after 0.2 s" in str(run(dag).tasks["job"].error)
+
+
 def test_ctrl_c_while_a_timeout_has_not_told_the_job_to_stop_yet_tells_it(service: Service) -> None:
     # Given a job that is timed out while the service is slow to tell of it
     answer = threading.Event()

@@ -95,6 +95,22 @@ def one_job(**fields: Any) -> DAG:
 # resume ------------------------------------------------------------------------------------------------------------
 
 
+def test_tries_before_it_is_tried_again_do_not_count_however_it_goes_on(service: Service) -> None:
+    def dag() -> DAG:
+        with DAG("busy", retry=Retry(attempts=3, wait=0, jitter=0)) as dag:
+            Job(task_id="job", outcomes=(Failed(reason="busy", transient=True),) * 5)
+        return dag
+
+    # Given a run that has used up its tries, is tried again, and left
+    failed = run(dag())
+    assert failed.tasks["job"].tries == 3
+    left = resume(dag(), failed.run_id, detached_at("job"), retry_failed=True)
+    assert left.state is RunState.INTERRUPTED
+    # When it goes on, then it has three more
+    result = resume(dag(), failed.run_id)
+    assert (result.state, result.tasks["job"].tries) == (RunState.SUCCESS, 6)
+
+
 def test_what_is_tried_again_is_recorded_as_what_it_is_now(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a run that failed before anything ended
     def refuse(_: Plan) -> None:
